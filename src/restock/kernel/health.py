@@ -1,0 +1,55 @@
+"""Health as others ask for it: is this worker able to do its work?"""
+
+from typing import Any
+
+from litestar import Response, get
+
+from restock.kernel.service import Context
+from restock.kernel.telemetry import metrics
+from restock.kernel.wire import encode
+
+
+async def health(context: Context) -> dict[str, Any]:
+    """`status` is ready, degraded (it works, but something it leans on is away) or unready."""
+    checks: dict[str, str] = {}
+    if context.service.database:
+        checks["database"] = "ok" if await context.database.ping() else "away"
+    checks["nats"] = "ok" if context.bus.connected else "away"
+    revocations = context.verifier.revocations
+    if not revocations.ready:
+        checks["revocations"] = "unread"
+    else:
+        checks["revocations"] = "degraded" if revocations.degraded else "ok"
+    if checks.get("database") == "away" or checks["revocations"] == "unread":
+        status = "unready"
+    elif all(state == "ok" for state in checks.values()):
+        status = "ready"
+    else:
+        status = "degraded"
+    return {
+        "service": context.service.name,
+        "worker": context.settings.worker,
+        "status": status,
+        "checks": checks,
+    }
+
+
+def health_routes(context: Context) -> list[Any]:
+    """GET /health (200, or 503 when unready) and GET /metrics, on the service's own port."""
+
+    @get("/health", include_in_schema=False)
+    async def read_health() -> Response[bytes]:
+        ask = context.service.health or health
+        found = await ask(context)
+        return Response(
+            encode(found),
+            status_code=503 if found["status"] == "unready" else 200,
+            media_type="application/json",
+        )
+
+    @get("/metrics", include_in_schema=False, sync_to_thread=True)
+    def read_metrics() -> Response[bytes]:
+        content, kind = metrics()
+        return Response(content, media_type=kind)
+
+    return [read_health, read_metrics]

@@ -1,0 +1,115 @@
+"""Idempotency-Key: the first answer again, instead of the effect again.
+
+The key's row is written first in the transaction of the effect, so a concurrent duplicate waits
+for it at the primary key, then finds the answer. (IETF draft-ietf-httpapi-idempotency-key-header.)
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from restock.kernel.database import Tx
+from restock.kernel.faults import FieldError, Invalid
+from restock.kernel.identity import Principal
+
+KEPT = timedelta(hours=48)
+REPLAYED = ("Idempotent-Replayed", "true")
+
+
+class BadKey(Invalid):
+    """An Idempotency-Key is 1–200 visible ASCII characters."""
+
+    code = "request.bad_idempotency_key"
+    title = "An Idempotency-Key is 1 to 200 visible ASCII characters"
+
+
+class KeyReused(Invalid):
+    """The key was used before, for another request."""
+
+    code = "request.idempotency_key_reused"
+    title = "This Idempotency-Key was used for another request: make a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """The key a client sent, and the SHA-256 of the method, path and body it stands for."""
+
+    key: str
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it was first given."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def read_key(header: str, method: str, path: str, body: bytes) -> RequestKey:
+    """The request's key. Raises BadKey."""
+    if not 1 <= len(header) <= 200 or not all("!" <= letter <= "~" for letter in header):
+        raise BadKey(errors=[FieldError("", "Expected 1 to 200 visible ASCII characters")])
+    digest = hashlib.sha256(f"{method} {path}\n".encode())
+    digest.update(body)
+    return RequestKey(header, digest.digest())
+
+
+async def claim(tx: Tx, who: Principal, key: RequestKey) -> KeptAnswer | None:
+    """Make the key ours: None, or the answer it already has.
+
+    Raises KeyReused when it stands for another request.
+    """
+    claimed = await tx.fetchval(
+        """
+        INSERT INTO kept_answers (workspace_id, user_id, key, request_hash)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        RETURNING true
+        """,
+        who.workspace_id,
+        who.user_id,
+        key.key,
+        key.hash,
+    )
+    if claimed:
+        return None
+    kept = await tx.fetchrow(
+        """
+        SELECT request_hash, status, headers, body
+        FROM kept_answers
+        WHERE workspace_id = $1 AND user_id = $2 AND key = $3
+        """,
+        who.workspace_id,
+        who.user_id,
+        key.key,
+    )
+    if kept is None or kept["request_hash"] != key.hash:
+        raise KeyReused()
+    headers = [(name, value) for name, value in kept["headers"]]
+    return KeptAnswer(kept["status"], headers, kept["body"])
+
+
+async def keep(
+    tx: Tx, who: Principal, key: RequestKey, status: int, headers: list[Any], body: bytes
+) -> None:
+    """Write the answer beside its key."""
+    await tx.execute(
+        """
+        UPDATE kept_answers SET status = $4, headers = $5, body = $6
+        WHERE workspace_id = $1 AND user_id = $2 AND key = $3
+        """,
+        who.workspace_id,
+        who.user_id,
+        key.key,
+        status,
+        headers,
+        body,
+    )
+
+
+async def purge(tx: Tx) -> None:
+    """Forget answers nobody may ask for again."""
+    await tx.execute("DELETE FROM kept_answers WHERE created_at < now() - $1::interval", KEPT)

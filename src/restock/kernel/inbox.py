@@ -1,0 +1,30 @@
+"""Events already handled: the id is written in the transaction of the effect, once a consumer."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from restock.kernel.database import Tx
+
+KEPT = timedelta(days=8)  # longer than a stream keeps its messages
+
+
+async def first_time(tx: Tx, consumer: str, event_id: UUID) -> bool:
+    """Record the event; False when this consumer has had its effect before.
+
+    A redelivery that races with the first delivery waits here for its commit.
+    """
+    recorded = await tx.fetchval(
+        """
+        INSERT INTO inbox (consumer, event_id) VALUES ($1, $2)
+        ON CONFLICT DO NOTHING
+        RETURNING true
+        """,
+        consumer,
+        event_id,
+    )
+    return recorded is True
+
+
+async def purge(tx: Tx) -> None:
+    """Forget what no stream can deliver again."""
+    await tx.execute("DELETE FROM inbox WHERE seen_at < now() - $1::interval", KEPT)

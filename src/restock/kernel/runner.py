@@ -1,0 +1,228 @@
+"""One worker of one service, from its settings to its last answer."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from restock.kernel import idempotency, inbox, outbox
+from restock.kernel.bus import Bus, Consumers
+from restock.kernel.database import Database, DatabaseAway, Tx
+from restock.kernel.identity import TokenVerifier, keys_at
+from restock.kernel.outbox import Relay
+from restock.kernel.revocations import RevocationFeed, Revocations
+from restock.kernel.service import Asgi, Context, Run, Service
+from restock.kernel.stopping import pause
+from restock.kernel.telemetry import log, set_up_logging
+from restock.kernel.web import create_app
+
+AUTH_PORT = 3100
+NATS_PORT = 3107
+DRAIN_S = 15
+PURGE_EVERY_S = 3600.0
+
+
+class HttpServer:
+    """uvicorn as a Run: it drains what is in flight when told to stop."""
+
+    def __init__(self, app: Asgi, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = list(sockets)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                ws="websockets-sansio",
+                ws_ping_interval=None,
+                ws_per_message_deflate=False,
+                ws_max_size=64 * 1024,
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,  # longer than the gateway keeps an idle connection
+                timeout_graceful_shutdown=DRAIN_S,
+                backlog=2048,
+            )
+        )
+        self.started = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        serving = asyncio.create_task(self._server._serve(self._sockets))
+        stopping = asyncio.create_task(stop.wait())
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.005)  # uvicorn offers no event for it
+        self.started.set()
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        self._server.should_exit = True
+        await serving
+
+
+class Housekeeping:
+    """Forgets, once an hour, what nobody can ask for again."""
+
+    def __init__(self, database: Database, tables: Sequence[Callable[[Tx], Awaitable[None]]]):
+        self._database = database
+        self._purges = tables
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            for purge in self._purges:
+                try:
+                    async with self._database.tx(single=True) as tx:
+                        await purge(tx)
+                except DatabaseAway:
+                    break
+            await pause(stop, PURGE_EVERY_S)
+
+
+@asynccontextmanager
+async def open_context(
+    service: Service, settings: Any, *, fetch_keys: Any = None
+) -> AsyncIterator[Context]:
+    """A service's context, opened and closed around the block; nothing runs in it yet."""
+    offset = settings.port_offset
+    jwks = settings.jwks_url or f"http://127.0.0.1:{AUTH_PORT + offset}/.well-known/jwks.json"
+    nats_url = settings.nats_url or f"nats://127.0.0.1:{NATS_PORT + offset}"
+    database = Database(
+        settings.database_url, size=settings.pool_size, application=f"restock-{service.name}"
+    )
+    bus = Bus(
+        nats_url,
+        service=service.name,
+        user=settings.nats_user,
+        password=settings.nats_password,
+    )
+    verifier = TokenVerifier(
+        fetch_keys or keys_at(jwks),
+        Revocations(token_life_s=settings.token_minutes * 60.0),
+        issuer=settings.issuer,
+        audience=settings.audience,
+    )
+    context = Context(
+        service=service,
+        settings=settings,
+        database=database,
+        bus=bus,
+        verifier=verifier,
+        relay=Relay(database, bus),
+        log=log,
+    )
+    async with AsyncExitStack() as stack:
+        if service.database:
+            await database.open()
+            stack.push_async_callback(database.close)
+        if service.open is not None:
+            context.resources = await stack.enter_async_context(service.open(context))
+        yield context
+
+
+def runs_of(context: Context) -> list[Run]:
+    """Everything long-lived of a service but its HTTP server, in the order it may stop."""
+    service = context.service
+    runs: list[Run] = []
+    by_stream: dict[str, dict[Any, Any]] = {}
+    for kind, handler in service.consumers.items():
+        by_stream.setdefault(kind.subject.split(".", 1)[0].upper(), {})[kind] = handler
+    for stream, handlers in by_stream.items():
+        runs.append(
+            Consumers(
+                stream=stream,
+                service=service.name,
+                handlers=handlers,
+                bus=context.bus,
+                database=context.database,
+                resources=lambda: context.resources,
+            )
+        )
+    if service.publishes:
+        runs.append(context.relay)
+    if service.nats:
+        runs.append(RevocationFeed(context.verifier.revocations, context.bus, service=service.name))
+    if service.database:
+        purges = [inbox.purge] if service.consumers else []
+        purges += [outbox.purge] if service.publishes else []
+        purges += [idempotency.purge] if _keeps_answers(service) else []
+        runs.append(Housekeeping(context.database, purges))
+    if service.runs is not None:
+        runs += service.runs(context)
+    return runs
+
+
+async def run_service(
+    service: Service, settings: Any, sockets: Sequence[socket.socket] | None = None
+) -> None:
+    """Run one worker until SIGINT or SIGTERM, then drain. Raises what made it impossible."""
+    set_up_logging(
+        settings.log_level, settings.log_format, service=service.name, worker=settings.worker
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    listening = list(sockets) if sockets else [bind(settings.host, port_of(service, settings))]
+    for port in service.extra_ports(settings) if service.extra_ports else []:
+        listening.append(bind(settings.host, port))
+    async with open_context(service, settings) as context:
+        log.info("service.started", ports=[s.getsockname()[1] for s in listening])
+        server = HttpServer(create_app(context), listening)
+        await run_all(server, context, stop)
+    log.info("service.stopped")
+
+
+async def run_all(server: HttpServer, context: Context, stop: asyncio.Event) -> None:
+    """Run a service's parts; the HTTP server ends first, the bus last.
+
+    Raises what any of them raised: a worker with a dead part must not look alive.
+    """
+    stop_runs, stop_bus = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(server.run(stop))
+    running = [asyncio.create_task(run.run(stop_runs)) for run in runs_of(context)]
+    connection = asyncio.create_task(
+        context.bus.run(stop_bus) if context.service.nats else stop_bus.wait()
+    )
+    try:
+        await asyncio.wait([serving, connection, *running], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for event, tasks in ((stop, [serving]), (stop_runs, running), (stop_bus, [connection])):
+            event.set()
+            await asyncio.wait(tasks, timeout=DRAIN_S + 5)
+    for task in (serving, connection, *running):
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
+
+
+def port_of(service: Service, settings: Any) -> int:
+    """The port a service listens on."""
+    return int(settings.port or service.port + settings.port_offset)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _keeps_answers(service: Service) -> bool:
+    return any(
+        handler.opt["operation"].key == "kept"
+        for handler in service.routes
+        if "operation" in handler.opt
+    )

@@ -1,0 +1,75 @@
+"""Engines from the wheels, started once a run; services started a test."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from restock.engines.datadir import DataDir
+from restock.engines.nats import NatsEngine
+from restock.engines.ports import free_port
+from restock.engines.postgres import PostgresEngine
+from restock.kernel.migrate import migrate
+from restock.system import load
+from tests.fixtures.running import RunningService, running_service
+from tests.fixtures.tokens import token_for as make_token
+
+DATABASES = ("auth", "inventory", "vendor", "notification")
+
+MakeService = Callable[..., Awaitable[RunningService]]
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory of the run's own, on a path short enough for a Unix socket."""
+    path = Path(tempfile.mkdtemp(prefix="restock-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres(scratch: Path) -> AsyncIterator[PostgresEngine]:
+    """PostgreSQL with every service's database migrated; tests clone them."""
+    directory = DataDir.claim(scratch / "postgres")
+    # a test run's database need not survive the machine
+    engine = PostgresEngine(directory, options={"fsync": "off", "max_connections": "300"})
+    await engine.start()
+    for service in DATABASES:
+        await asyncio.to_thread(migrate, service, engine.owner_url(service))
+    yield engine
+    await engine.stop()
+    directory.release()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nats(scratch: Path) -> AsyncIterator[NatsEngine]:
+    """NATS with its streams, empty, for one test."""
+    directory = DataDir.claim(Path(tempfile.mkdtemp(prefix="nats-", dir=scratch)))
+    engine = NatsEngine(directory, port=free_port())
+    await engine.start()
+    yield engine
+    await engine.stop()
+    directory.release()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def make_service(postgres: PostgresEngine) -> AsyncIterator[MakeService]:
+    """`await make_service("inventory", setting="value")`: stopped at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(name: str, **options: Any) -> RunningService:
+            return await stack.enter_async_context(running_service(load(name), postgres, **options))
+
+        yield make
+
+
+@pytest.fixture
+def token_for() -> Callable[..., str]:
+    """Makes access tokens that the services of `make_service` accept."""
+    return make_token

@@ -1,0 +1,200 @@
+"""The edge: who may come in, what is committed, what a key does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from restock.kernel.ids import new_id
+from tests.fixtures.running import RunningService
+from tests.fixtures.tokens import token_for
+
+PATH = "/api/notes"
+
+
+async def texts(notes: RunningService) -> list[str]:
+    return [row["text"] for row in await notes.fetch("SELECT text FROM notes ORDER BY number")]
+
+
+async def test_an_answer_is_committed_before_it_arrives(notes: RunningService) -> None:
+    made = await notes.ask("POST", PATH, token=token_for(), json={"text": "a", "amount": 1.5})
+    assert made.status == 201
+    assert made.json == {"number": 1, "text": "a", "amount": 1.5}
+    assert made.headers["Location"] == "/api/notes/1"
+    assert await texts(notes) == ["a"]
+
+
+async def test_a_refusal_undoes_what_was_written(notes: RunningService) -> None:
+    refused = await notes.ask("POST", PATH + ":refused", token=token_for(), json={"text": "a"})
+    assert refused.status == 409
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.json["code"] == "notes.text_taken"
+    assert refused.json["available"] == 2.5
+    assert refused.json["requestId"] == refused.headers["X-Request-Id"]
+    assert await texts(notes) == []
+
+
+async def test_a_refusal_may_leave_a_trace(notes: RunningService) -> None:
+    refused = await notes.ask("POST", PATH + ":traced", token=token_for(), json={"text": "a"})
+    assert refused.status == 409
+    assert await texts(notes) == ["a"]
+
+
+async def test_a_bug_is_a_500_without_its_details_and_undoes_everything(
+    notes: RunningService,
+) -> None:
+    broken = await notes.ask("POST", PATH + ":broken", token=token_for(), json={"text": "a"})
+    assert broken.status == 500
+    assert broken.json["code"] == "request.internal"
+    assert b"a bug" not in broken.body
+    assert await texts(notes) == []
+
+
+async def test_a_commit_that_fails_is_a_503(notes: RunningService) -> None:
+    lost = await notes.ask("POST", PATH + ":lost", token=token_for(), json={"text": "a"})
+    assert lost.status == 503
+    assert lost.headers["Retry-After"] == "1"
+    assert await texts(notes) == []
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "other key, same kid": {"key": None},
+    "ended": {"lives_s": -1},
+    "other audience": {"aud": "elsewhere"},
+    "other issuer": {"iss": "elsewhere"},
+    "other type": {"headers": {"typ": "JWT"}},
+    "unknown kid": {"headers": {"kid": "nobody"}},
+    "critical header": {"headers": {"crit": ["exp"]}},
+    "no session": {"sid": None},
+    "no end": {"exp": None},
+    "subject is no id": {"sub": "me"},
+    "role is no text": {"role": 5},
+    "HS256": {"key": "a-secret-of-at-least-32-bytes-here", "algorithm": "HS256"},
+    "none": {"key": None, "algorithm": "none"},
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+async def test_a_forged_token_is_refused(notes: RunningService, how: str) -> None:
+    options = dict(FORGED[how])
+    if "key" in options and options["key"] is None and options.get("algorithm") != "none":
+        options["key"] = ec.generate_private_key(ec.SECP256R1())
+    answer = await notes.ask("GET", PATH, token=token_for(**options))
+    assert (answer.status, answer.json["code"]) == (401, "auth.unauthenticated")
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic abc", "Bearer a.b.c", "Bearer \xff"])
+async def test_no_token_is_a_401(notes: RunningService, header: str) -> None:
+    answer = await notes.ask("GET", PATH, headers={"Authorization": header} if header else {})
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_revoked_session_is_refused_also_when_its_token_is_known(
+    notes: RunningService,
+) -> None:
+    session_id = new_id()
+    token = token_for(session_id=session_id)
+    assert (await notes.ask("GET", PATH, token=token)).status == 200
+    principal = await notes.context.verifier.verify(token)
+    notes.context.verifier.revocations.add(session_id, principal.expires_at)
+    assert (await notes.ask("GET", PATH, token=token)).status == 401
+
+
+async def test_nobody_comes_in_before_revocations_were_read(notes: RunningService) -> None:
+    notes.context.verifier.revocations.ready = False
+    assert (await notes.ask("GET", PATH, token=token_for())).status == 503
+    assert (await notes.ask("GET", "/health")).status == 503
+
+
+async def test_unknown_paths_and_methods_are_problems(notes: RunningService) -> None:
+    missing = await notes.ask("GET", "/api/nothing", token=token_for())
+    assert (missing.status, missing.json["code"]) == (404, "request.not_found")
+    wrong = await notes.ask("DELETE", "/api/open")
+    assert (wrong.status, wrong.json["code"]) == (405, "request.method_not_allowed")
+    no_id = await notes.ask("GET", PATH + "/not-a-uuid", token=token_for())
+    assert no_id.status == 404
+    assert (await notes.ask("GET", "/api/open")).json == {"open": "yes"}
+
+
+async def test_a_key_gives_the_first_answer_again(notes: RunningService) -> None:
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    first = await notes.ask("POST", PATH, token=token, json={"text": "a"}, headers=headers)
+    again = await notes.ask("POST", PATH, token=token, json={"text": "a"}, headers=headers)
+    assert (first.status, first.body) == (again.status, again.body)
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert await texts(notes) == ["a"]
+
+
+async def test_a_key_is_refused_for_another_request(notes: RunningService) -> None:
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    await notes.ask("POST", PATH, token=token, json={"text": "a"}, headers=headers)
+    other = await notes.ask("POST", PATH, token=token, json={"text": "b"}, headers=headers)
+    assert (other.status, other.json["code"]) == (422, "request.idempotency_key_reused")
+    path = PATH + ":refused"
+    elsewhere = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+    assert elsewhere.status == 422
+    assert await texts(notes) == ["a"]
+
+
+async def test_a_key_belongs_to_its_account(notes: RunningService) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    for _ in range(2):
+        made = await notes.ask("POST", PATH, token=token_for(), json={"text": "a"}, headers=headers)
+        assert made.status == 201
+    assert await texts(notes) == ["a", "a"]
+
+
+async def test_a_refusal_is_kept_too_and_a_500_is_not(notes: RunningService) -> None:
+    token = token_for()
+    headers = {"Idempotency-Key": "k1"}
+    path = PATH + ":refused"
+    first = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+    again = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+    assert first.status == again.status == 409
+    assert first.body == again.body
+    headers = {"Idempotency-Key": "k2"}
+    for _ in range(2):
+        broken = await notes.ask(
+            "POST", PATH + ":broken", token=token, json={"text": "a"}, headers=headers
+        )
+        assert broken.status == 500
+        assert "Idempotent-Replayed" not in broken.headers
+    assert await texts(notes) == []
+
+
+async def test_concurrent_duplicates_have_one_effect(notes: RunningService) -> None:
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    answers = await asyncio.gather(
+        *(
+            notes.ask("POST", PATH, token=token, json={"text": "a"}, headers=headers)
+            for _ in range(8)
+        )
+    )
+    assert {(answer.status, answer.body) for answer in answers} == {
+        (201, b'{"number":1,"text":"a","amount":0}')
+    }
+    assert await texts(notes) == ["a"]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 201, "\xe4"])
+async def test_a_key_that_is_none_is_refused(notes: RunningService, key: str) -> None:
+    answer = await notes.ask(
+        "POST", PATH, token=token_for(), json={"text": "a"}, headers={"Idempotency-Key": key}
+    )
+    assert answer.status == 422
+    assert await texts(notes) == []
+
+
+async def test_a_ledger_key_reaches_the_operation(notes: RunningService) -> None:
+    answer = await notes.ask(
+        "POST",
+        PATH + ":ledger",
+        token=token_for(),
+        json={"text": "a"},
+        headers={"Idempotency-Key": "k1"},
+    )
+    text, key, digest = answer.json["text"].split("/")
+    assert (text, key, len(digest)) == ("a", "k1", 64)
