@@ -29,6 +29,7 @@ MakeService = Callable[..., Awaitable[RunningService]]
 def scratch() -> Iterator[Path]:
     """A directory of the run's own, on a path short enough for a Unix socket."""
     path = Path(tempfile.mkdtemp(prefix="restock-"))
+    path.chmod(0o711)  # as root, PostgreSQL runs under an account that must pass through
     yield path
     shutil.rmtree(path, ignore_errors=True)
 

@@ -49,8 +49,12 @@ class Heard:
             self.ended.put_nowait((name, code))
 
         return Child(
-            name=name, argv=argv, env=ENV, on_started=self.started.put_nowait,
-            on_exited=on_exited, **fields,
+            name=name,
+            argv=argv,
+            env=ENV,
+            on_started=self.started.put_nowait,
+            on_exited=on_exited,
+            **fields,
         )
 
 
@@ -159,9 +163,7 @@ async def test_one_that_ignores_its_signal_is_insisted_on_then_killed(heard: Hea
                 "half", *shell(obeys_int), stop_timeout_s=0.05, insist_signal=signal.SIGINT
             ),
         ]
-        children = [
-            _with_output(child, Path(f"/dev/fd/{tells.fileno()}")) for child in children
-        ]
+        children = [_with_output(child, Path(f"/dev/fd/{tells.fileno()}")) for child in children]
         async with running(Supervisor(children, heard)) as end:
             for _ in children:
                 assert await asyncio.to_thread(told.readline) == b"up\n"

@@ -6,9 +6,12 @@ envelope, camelCase. Producers send exactly the declared fields; consumers ignor
 not know, so fields may be added. A breaking change is a new subject ending in ``.v2``.
 """
 
-from typing import ClassVar, TypeVar
+from datetime import datetime
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -1,10 +1,9 @@
 """What happens in auth: accounts appear, sessions end."""
 
-from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from restock.events import Event
+from restock.events import Event, Moment
 
 
 class UserRegistered(Event):
@@ -29,4 +28,4 @@ class SessionRevoked(Event):
 
     session_id: UUID
     user_id: UUID
-    expires_at: datetime
+    expires_at: Moment

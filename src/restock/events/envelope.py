@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from restock.events import Moment
+
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event on the bus.
@@ -21,7 +23,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: UUID
     source: str
     type: str
-    time: datetime
+    time: Moment
     datacontenttype: str
     data: msgspec.Raw
     workspaceid: UUID | None = None

@@ -3,14 +3,13 @@
 `seq` counts a vendor's changes (1 at registration) or a request's steps (1 when opened).
 """
 
-from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID
 
 import msgspec
 
-from restock.events import Event
+from restock.events import Event, Moment
 
 
 class VendorRegistered(Event):
@@ -50,7 +49,7 @@ class RequestStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One step of a request's life: the status it reached, when, and by whom."""
 
     status: str
-    at: datetime
+    at: Moment
     user_id: UUID
 
 
@@ -63,7 +62,7 @@ class _RequestEvent(Event):
     quantity: Decimal
     message: str
     status: str
-    created_at: datetime
+    created_at: Moment
     item: RequestedItem
     history: list[RequestStep]
     vendor_name: str

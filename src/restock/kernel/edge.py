@@ -104,9 +104,8 @@ class Edge:
         if header is None:
             return receive, None
         body, receive = await _whole_body(receive)
-        exchange.key = idempotency.read_key(
-            header.decode("latin-1"), str(scope["method"]), scope["path"], body  # type: ignore[typeddict-item]
-        )
+        method = str(scope["method"])  # type: ignore[typeddict-item]  HTTP has one
+        exchange.key = idempotency.read_key(header.decode("latin-1"), method, scope["path"], body)
         if exchange.operation.key != "kept":
             return receive, None
         assert exchange.who is not None  # noqa: S101  keys are read after the token

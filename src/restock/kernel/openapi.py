@@ -1,7 +1,12 @@
-"""A service's OpenAPI document: what Litestar reads off the routes, and what the edge adds."""
+"""A service's OpenAPI document: paths as Litestar reads them off the routes, shapes as msgspec
+describes them, and what the edge adds to each.
+"""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.plugins import OpenAPISchemaPlugin
@@ -18,11 +23,13 @@ from restock.kernel.faults import (
     Unavailable,
 )
 from restock.kernel.idempotency import KeyReused
+from restock.kernel.paging import LIMIT_DEFAULT, LIMIT_MOST, BadCursor
 from restock.kernel.wire import QUANTITY_PLACES, Quantity
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
+DONE = {200: "Done.", 201: "Made.", 204: "Done; nothing to say."}
 VERSION = "1.0.0"
 METHODS = ("get", "post", "patch", "delete")
 
@@ -49,6 +56,40 @@ PROBLEM: dict[str, Any] = {
     },
 }
 
+QUANTITY: dict[str, Any] = {
+    "type": "number",
+    "exclusiveMinimum": -1_000_000_000,
+    "exclusiveMaximum": 1_000_000_000,
+    "description": f"At most {QUANTITY_PLACES} decimal places.",
+}
+
+PAGE: list[dict[str, Any]] = [
+    {
+        "name": "limit",
+        "in": "query",
+        "required": False,
+        "description": "Rows of a page.",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LIMIT_MOST,
+            "default": LIMIT_DEFAULT,
+        },
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "required": False,
+        "description": "From the `Link` of the page before.",
+        "schema": {"type": "string"},
+    },
+]
+
+LINK: dict[str, Any] = {
+    "description": '`<…>; rel="next"` where there is a next page (RFC 8288).',
+    "schema": {"type": "string"},
+}
+
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -58,20 +99,15 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
 }
 
 
-class QuantitySchema(OpenAPISchemaPlugin):
-    """How a quantity is described: Litestar knows Decimal, not our narrower kind."""
+class NumberSchema(OpenAPISchemaPlugin):
+    """Quantities are numbers on the wire; Litestar would describe a Decimal as text."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
-        return value is Quantity
+        return value in (Quantity, Decimal)
 
     def to_openapi_schema(self, field_definition: Any, schema_creator: Any) -> Schema:
-        return Schema(
-            type=OpenAPIType.NUMBER,
-            exclusive_minimum=-1_000_000_000,
-            exclusive_maximum=1_000_000_000,
-            description=f"At most {QUANTITY_PLACES} decimal places.",
-        )
+        return Schema(type=OpenAPIType.NUMBER)
 
 
 def openapi_config(service: str) -> OpenAPIConfig:
@@ -83,34 +119,43 @@ def document(app: "Litestar", service: str) -> dict[str, Any]:
     """The whole document of a service's routes."""
     made: dict[str, Any] = app.openapi_schema.to_schema()
     made.pop("servers", None)
-    components = made.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = PROBLEM
-    components["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    }
-    operations = {
-        handler.opt["operation"].name: handler.opt["operation"]
+    handlers = {
+        handler.opt["operation"].name: handler
         for route in app.routes
         for handler in getattr(route, "route_handlers", [])
         if "operation" in handler.opt
     }
+    made["components"] = {
+        "schemas": _shapes(handlers.values()) | {"Problem": PROBLEM},
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+    }
     for path in made["paths"].values():
         for method in METHODS:
             if method in path:
-                _complete(path[method], operations[path[method]["operationId"]], service)
+                _complete(path[method], handlers[path[method]["operationId"]], service)
     return made
 
 
-def _complete(described: dict[str, Any], operation: Operation, service: str) -> None:
+def _complete(described: dict[str, Any], handler: Any, service: str) -> None:
+    operation: Operation = handler.opt["operation"]
+    parameters = described.setdefault("parameters", [])
+    for parameter in parameters:
+        for noise in ("deprecated", "allowEmptyValue", "allowReserved"):
+            parameter.pop(noise, None)
+    described.pop("deprecated", None)
     described["tags"] = [service]
     described["security"] = [] if operation.public else [{"token": []}]
+    if "page" in handler.parsed_fn_signature.parameters:
+        parameters += PAGE
     if operation.key is not None:
-        described.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+        parameters.append(IDEMPOTENCY_KEY)
     described["responses"] = {
-        status: answer
+        status: answer | {"description": DONE[int(status)]}
         for status, answer in described["responses"].items()
         if int(status) < 400  # Litestar's own 400 has another shape than our problems
     }
+    if "page" in handler.parsed_fn_signature.parameters:
+        described["responses"]["200"]["headers"] = {"Link": LINK}
     for status, kinds in sorted(_refusals(described, operation).items()):
         described["responses"][str(status)] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
@@ -126,8 +171,10 @@ def _refusals(described: dict[str, Any], operation: Operation) -> dict[int, list
         kinds.append(Unauthenticated)
     if "requestBody" in described:
         kinds += [Malformed, TooLarge]
-    if "requestBody" in described or described.get("parameters"):
+    if "requestBody" in described or described["parameters"]:
         kinds.append(Invalid)
+    if PAGE[-1] in described["parameters"]:
+        kinds.append(BadCursor)
     if operation.key is not None:
         kinds.append(KeyReused)
     kinds += [Limited, Unavailable, Internal]
@@ -135,3 +182,37 @@ def _refusals(described: dict[str, Any], operation: Operation) -> dict[int, list
     for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return by_status
+
+
+def _shapes(handlers: Any) -> dict[str, Any]:
+    """The schemas of every struct that the handlers take or give, and of those within."""
+    structs: dict[str, type] = {}
+    for handler in handlers:
+        for kind in handler.fn.__annotations__.values():
+            structs |= {struct.__name__: struct for struct in _structs(kind)}
+    _, schemas = msgspec.json.schema_components(
+        [structs[name] for name in sorted(structs)],
+        schema_hook=lambda _kind: QUANTITY,
+        ref_template="#/components/schemas/{name}",
+    )
+    return {name: _numbers(schema) for name, schema in sorted(schemas.items())}
+
+
+def _structs(kind: Any) -> Iterator[type]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+    for part in get_args(kind):
+        yield from _structs(part)
+
+
+def _numbers(schema: Any) -> Any:
+    """msgspec describes a Decimal as text; on the wire it is a number."""
+    if isinstance(schema, list):
+        return [_numbers(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {name: part for name, part in schema.items() if name != "format"} | {
+            "type": "number"
+        }
+    return {name: _numbers(part) for name, part in schema.items()}

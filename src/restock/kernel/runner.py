@@ -163,26 +163,26 @@ async def run_service(
     set_up_logging(
         settings.log_level, settings.log_format, service=service.name, worker=settings.worker
     )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     listening = list(sockets) if sockets else [bind(settings.host, port_of(service, settings))]
     for port in service.extra_ports(settings) if service.extra_ports else []:
         listening.append(bind(settings.host, port))
     async with open_context(service, settings) as context:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, context.stopping.set)
         log.info("service.started", ports=[s.getsockname()[1] for s in listening])
         server = HttpServer(create_app(context), listening)
-        await run_all(server, context, stop)
+        await run_all(server, context)
     log.info("service.stopped")
 
 
-async def run_all(server: HttpServer, context: Context, stop: asyncio.Event) -> None:
-    """Run a service's parts; the HTTP server ends first, the bus last.
+async def run_all(server: HttpServer, context: Context) -> None:
+    """Run a service's parts until `context.stopping`; HTTP ends first, the bus last.
 
     Raises what any of them raised: a worker with a dead part must not look alive.
     """
     stop_runs, stop_bus = asyncio.Event(), asyncio.Event()
+    stop = context.stopping
     serving = asyncio.create_task(server.run(stop))
     running = [asyncio.create_task(run.run(stop_runs)) for run in runs_of(context)]
     connection = asyncio.create_task(

@@ -24,7 +24,11 @@ class Run(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """What a running service has at hand. `resources` is what its `open` yielded."""
+    """What a running service has at hand.
+
+    `resources` is what its `open` yielded. `stopping` is set when the worker is told to stop,
+    before anything has ended: who holds connections open lets go of them then.
+    """
 
     service: "Service"
     settings: Any
@@ -34,6 +38,7 @@ class Context:
     relay: "Relay"
     log: Any
     resources: Any = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 Asgi = Callable[[Any, Any, Any], Any]

@@ -27,7 +27,7 @@ from restock.kernel import faults
 from restock.kernel.edge import BODY_MOST, Edge, Exchange, KeyRule, Operation
 from restock.kernel.faults import Fault, FieldError
 from restock.kernel.health import health_routes
-from restock.kernel.openapi import QuantitySchema, document, openapi_config
+from restock.kernel.openapi import NumberSchema, document, openapi_config
 from restock.kernel.paging import read_page
 from restock.kernel.reply import Reply
 from restock.kernel.service import Asgi, Context, Service
@@ -66,6 +66,8 @@ def _declare(method: Literal["GET", "POST", "PATCH", "DELETE"]) -> Callable[...,
     ) -> Declare:
         def declare(function: Callable[..., Any]) -> HTTPRouteHandler:
             rule: KeyRule = ("kept" if writes and not public else None) if key == "default" else key
+            if single and rule == "kept":
+                raise ValueError(f"{function.__name__}: a kept answer needs a transaction")
             operation = Operation(function.__name__, public, single, rule, tuple(faults))
             handler = HTTPRouteHandler(
                 path,
@@ -148,7 +150,7 @@ def create_app(context: Context) -> Asgi:
         response_class=Reply,
         request_max_body_size=BODY_MOST,
         openapi_config=None,
-        plugins=[QuantitySchema()],
+        plugins=[NumberSchema()],
         logging_config=None,
     )
     app: Asgi = Entrance(litestar, service.name)
@@ -162,7 +164,7 @@ def openapi_document(service: Service) -> dict[str, Any]:
         dependencies=GIVEN,
         response_class=Reply,
         openapi_config=openapi_config(service.name),
-        plugins=[QuantitySchema()],
+        plugins=[NumberSchema()],
         logging_config=None,
     )
     return document(litestar, service.name)

@@ -1,0 +1,293 @@
+"""Envoy as a child: it is started again, ended when left over, and drained before its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+import structlog
+from aiohttp import web
+
+from restock.gateway import envoy, leash
+from restock.gateway.leftover import Record, UnsafeDirectory, private_directory
+from restock.gateway.settings import Settings
+from restock.gateway.supervision import EnvoyNotStarted, EnvoySupervision
+from tests.gateway.stubs import HOST, Signer, Stub, free_port, settled, stub_settings
+
+LOG = structlog.get_logger()
+
+
+@dataclass
+class Supervised:
+    """A gateway's Envoy run in the test's own process, before stub services."""
+
+    supervision: EnvoySupervision
+    settings: Settings
+    services: dict[str, Stub]
+    session: aiohttp.ClientSession
+    stop: asyncio.Event
+    task: "asyncio.Task[None]"
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.settings.public_port}"
+
+    async def ready(self) -> None:
+        async def answers() -> bool:
+            if self.task.done():
+                self.task.result()
+            return await status(self.session, f"{self.url}/health") == 200
+
+        await settled(answers)
+
+    async def end(self) -> None:
+        self.stop.set()
+        await self.task
+
+
+async def status(session: aiohttp.ClientSession, url: str) -> int:
+    """The status of a GET; 0 when nobody answers."""
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=1)) as answer:
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0
+
+
+@asynccontextmanager
+async def supervised(directory: Path, **changed: Any) -> AsyncIterator[Supervised]:
+    services = {name: Stub(name) for name in ("auth", "inventory", "vendor", "notification")}
+    services["auth"].jwks = Signer().jwks
+    services |= {"gateway": Stub("gateway"), "worker": Stub("worker")}
+    settings = stub_settings(
+        {name: stub for name, stub in services.items() if name != "worker"},
+        [services["worker"]],
+        envoy_directory=str(directory / "envoy"),
+        access_log=False,
+        **changed,
+    )
+    for stub in services.values():
+        await stub.start()
+    supervision = EnvoySupervision(settings, LOG)
+    stop = asyncio.Event()
+    async with aiohttp.ClientSession() as session:
+        task = asyncio.create_task(supervision.run(stop))
+        it = Supervised(supervision, settings, services, session, stop, task)
+        try:
+            await it.ready()
+            yield it
+        finally:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+            for stub in services.values():
+                await stub.stop()
+
+
+async def test_killed_it_is_started_again(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as it:
+        first = it.supervision.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await settled(lambda: _is_another(it, first))
+        await it.ready()
+
+
+async def _is_another(it: Supervised, first: int) -> bool:
+    return it.supervision.pid not in (None, first)
+
+
+async def test_stopped_it_is_gone_and_leaves_no_record(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as it:
+        pid = it.supervision.pid
+        assert (tmp_path / "envoy" / "envoy.json").exists()
+        await it.end()
+        assert pid is not None
+        assert not psutil.pid_exists(pid)
+        assert Record(tmp_path / "envoy")._find("envoy") is None
+
+
+async def test_a_request_under_way_ends_well(tmp_path: Path) -> None:
+    reached, release = asyncio.Event(), asyncio.Event()
+
+    async def held(_request: web.Request) -> web.StreamResponse:
+        reached.set()
+        await release.wait()
+        return web.Response(text="done")
+
+    async with supervised(tmp_path) as it:
+        it.services["auth"].behave = held
+        login = asyncio.create_task(_login(it))
+        await reached.wait()
+        it.stop.set()
+
+        async def closed() -> bool:  # no new connection is taken any more
+            async with aiohttp.ClientSession() as another:
+                return await status(another, f"{it.url}/docs") == 0
+
+        await settled(closed)
+        assert not it.task.done()
+        release.set()
+        assert await login == "done"
+        await it.task
+
+
+async def test_while_draining_each_answer_closes_its_connection(tmp_path: Path) -> None:
+    reached, release = asyncio.Event(), asyncio.Event()
+
+    async def held(_request: web.Request) -> web.StreamResponse:
+        reached.set()
+        await release.wait()
+        return web.Response(text="done")
+
+    async with supervised(tmp_path) as it:
+        it.services["auth"].behave = held
+        login = asyncio.create_task(_login(it))
+        await reached.wait()
+        it.stop.set()
+
+        async def says_so() -> bool:
+            async with it.session.get(f"{it.url}/docs") as answer:
+                return answer.headers.get("connection") == "close"
+
+        await settled(says_so)
+        release.set()
+        await login
+
+
+async def _login(it: Supervised) -> str:
+    async with it.session.post(f"{it.url}/api/auth/login") as answer:
+        return await answer.text()
+
+
+async def test_an_open_socket_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async def echo(request: web.Request) -> web.StreamResponse:
+        opened = web.WebSocketResponse()
+        await opened.prepare(request)
+        async for _ in opened:
+            pass
+        return opened
+
+    async with supervised(tmp_path, drain_seconds=600) as it:
+        it.services["worker"].behave = echo
+        async with it.session.ws_connect(f"{it.url}/socket.io/?transport=websocket") as opened:
+            it.stop.set()
+            await asyncio.wait_for(it.task, 30)
+            assert (await opened.receive()).type is not aiohttp.WSMsgType.TEXT
+
+
+async def test_the_end_is_bounded(tmp_path: Path) -> None:
+    reached = asyncio.Event()
+
+    async def never(_request: web.Request) -> web.StreamResponse:
+        reached.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with supervised(tmp_path, drain_seconds=1) as it:
+        it.services["auth"].behave = never
+        login = asyncio.create_task(_login(it))
+        await reached.wait()
+        it.stop.set()
+        await asyncio.wait_for(it.task, 30)
+        with pytest.raises(aiohttp.ClientError):
+            await login
+
+
+@pytest.mark.parametrize("which", ["listen_port", "admin_port"])
+async def test_a_taken_port_is_named(tmp_path: Path, which: str) -> None:
+    with socket.socket() as other:
+        port = free_port()
+        other.bind((HOST, port))
+        other.listen()
+        with pytest.raises(EnvoyNotStarted, match=str(port)):
+            async with supervised(tmp_path, **{which: port}):
+                pass
+
+
+async def test_an_envoy_that_cannot_start_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(EnvoyNotStarted, match="3 times"):
+        async with supervised(tmp_path, jwks_url="https://x.test/", keys_authorities="/nowhere"):
+            pass
+
+
+async def test_a_leftover_gives_the_port_back(tmp_path: Path) -> None:
+    """As after a `kill -9` of the gateway process: Envoy runs, only the record knows of it."""
+    directory = private_directory(tmp_path / "envoy")
+    port = free_port()
+    settings = Settings(listen_port=port, admin_port=free_port(), port=free_port())
+    file = tmp_path / "left.json"
+    file.write_text(envoy.as_json(envoy.configuration(settings)))
+    left = await asyncio.create_subprocess_exec(
+        *envoy.command(settings, file), stderr=asyncio.subprocess.DEVNULL
+    )
+    Record(directory).note("envoy", left.pid)
+    async with aiohttp.ClientSession() as session:
+
+        async def holds_the_port() -> bool:
+            return await status(session, f"http://{HOST}:{port}/nothing") == 404
+
+        await settled(holds_the_port)
+    async with supervised(tmp_path, listen_port=port):
+        await asyncio.wait_for(left.wait(), 10)
+
+
+async def test_a_stranger_with_the_recorded_pid_is_left_alone(tmp_path: Path) -> None:
+    stranger = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
+    try:
+        record = Record(private_directory(tmp_path / "envoy"))
+        record.note("envoy", stranger.pid)
+        file = tmp_path / "envoy" / "envoy.json"
+        began = psutil.Process(stranger.pid).create_time()
+        file.write_text(f'{{"pid": {stranger.pid}, "began": {began - 60}}}')
+        await asyncio.to_thread(record.end_leftover, "envoy")
+        assert stranger.returncode is None
+        assert psutil.pid_exists(stranger.pid)
+        assert not file.exists()
+    finally:
+        stranger.kill()
+        await stranger.wait()
+
+
+async def test_envoy_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
+    """The kernel ends it: a parent is started that starts a child on the leash, then killed."""
+    program = (
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-I', '-S', {leash.__file__!r},"
+        " str(os.getpid()), sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(await parent.stdout.readline()))
+
+    async def is_the_program() -> bool:
+        return "input()" in child.cmdline()
+
+    await settled(is_the_program)
+    parent.kill()
+    await parent.wait()
+
+    async def is_gone() -> bool:
+        return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+    await settled(is_gone)
+
+
+async def test_the_directory_is_its_owners_only(tmp_path: Path) -> None:
+    directory = private_directory(tmp_path / "a" / "b")
+    assert directory.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(directory)
+    with pytest.raises(UnsafeDirectory):
+        private_directory(tmp_path / "link")
