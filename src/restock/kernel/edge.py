@@ -104,7 +104,7 @@ class Edge:
         if header is None:
             return receive, None
         body, receive = await _whole_body(receive)
-        method = str(scope["method"])  # type: ignore[typeddict-item]  HTTP has one
+        method = str(scope["method"])  # type: ignore[typeddict-item]
         exchange.key = idempotency.read_key(header.decode("latin-1"), method, scope["path"], body)
         if exchange.operation.key != "kept":
             return receive, None

@@ -1,0 +1,121 @@
+"""The relay: several at once, without double work and without lost rows."""
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from restock.engines.nats import NatsEngine
+from restock.events.inventory import ItemFellLow
+from restock.kernel import outbox
+from restock.kernel.ids import new_id
+from restock.kernel.outbox import BATCH, Relay
+from tests.fixtures.running import RunningService
+from tests.fixtures.tokens import token_for
+from tests.kernel.conftest import MakeSample
+
+ROWS = 700
+
+
+class Sent:
+    """Stands in for the bus: counts what is published, fails when told to."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.ids: Counter[str] = Counter()
+        self.fails = 0
+
+    @property
+    def js(self) -> "Sent":
+        return self
+
+    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
+        await asyncio.sleep(0)
+        if self.fails > 0:
+            self.fails -= 1
+            raise TimeoutError
+        self.ids[options["headers"]["Nats-Msg-Id"]] += 1
+
+
+def event() -> ItemFellLow:
+    return ItemFellLow(
+        item_id=new_id(), workspace_id=new_id(), user_id=new_id(), name="x", unit="pcs",
+        quantity=Decimal(1), min_threshold=None, seq=1,
+    )  # fmt: skip
+
+
+async def fill(notes: RunningService, count: int) -> set[str]:
+    async with notes.context.database.tx() as tx:
+        for _ in range(count):
+            await outbox.put(tx, event(), workspace_id=None)
+    return {str(row["id"]) for row in await notes.fetch("SELECT id FROM outbox")}
+
+
+async def drain(relay: Relay) -> int:
+    total = 0
+    while published := await relay.publish_batch():
+        total += published
+    return total
+
+
+async def test_relays_at_once_publish_each_row_once(notes: RunningService) -> None:
+    sent = Sent()
+    written = await fill(notes, ROWS)
+    relays = [Relay(notes.context.database, sent) for _ in range(4)]  # type: ignore[arg-type]
+    counts = await asyncio.gather(*(drain(relay) for relay in relays))
+    # a relay that finds every row locked stops early; what others hold is theirs to finish
+    assert sum(counts) == ROWS
+    assert sent.ids == Counter(written)
+    assert await notes.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
+
+
+async def test_a_batch_that_fails_is_sent_again_whole(notes: RunningService) -> None:
+    sent = Sent()
+    sent.fails = 1
+    written = await fill(notes, 5)
+    relay = Relay(notes.context.database, sent)  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        await relay.publish_batch()
+    assert await notes.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 5
+    assert await relay.publish_batch() == 5
+    assert set(sent.ids) == written
+
+
+async def test_rows_beyond_a_batch_do_not_wait_for_the_poll(
+    make_sample: MakeSample, nats: NatsEngine
+) -> None:
+    notes = await make_sample(nats=nats)
+    await fill(notes, BATCH + 10)
+    async with asyncio.timeout(20):
+        while await notes.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"):
+            await asyncio.sleep(0.01)
+    operator = await notes.context.bus.js.publish(
+        ItemFellLow.subject, b"{}", headers={"Nats-Msg-Id": "after"}
+    )
+    assert operator.seq == BATCH + 11
+
+
+async def test_old_rows_are_forgotten_and_unpublished_ones_never(notes: RunningService) -> None:
+    await fill(notes, 3)
+    ids = [row["id"] for row in await notes.fetch("SELECT id FROM outbox ORDER BY id")]
+    published = "UPDATE outbox SET published_at = now() - $2::interval WHERE id = $1"
+    await notes.execute(published, ids[0], outbox.KEPT * 2)
+    await notes.execute(published, ids[1], outbox.KEPT / 2)
+    async with notes.context.database.tx() as tx:
+        await outbox.purge(tx)
+    left = [row["id"] for row in await notes.fetch("SELECT id FROM outbox ORDER BY id")]
+    assert left == ids[1:]
+
+
+async def test_the_request_id_goes_with_the_event(notes: RunningService) -> None:
+    chosen = str(new_id())
+    answer = await notes.ask(
+        "PATCH", "/api/notes", token=token_for(), json={"text": "a"},
+        headers={"X-Request-Id": chosen},
+    )  # fmt: skip
+    assert answer.headers["X-Request-Id"] == chosen
+    parent = await notes.fetchval("SELECT traceparent FROM outbox")
+    assert parent.split("-")[1] == chosen.replace("-", "")
