@@ -27,7 +27,7 @@ class Denials:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[str] = asyncio.Queue()
 
-    async def __call__(self, error: Exception) -> None:
+    async def hear(self, error: Exception) -> None:
         if "permissions violation" in str(error):
             self.heard.put_nowait(str(error))
 
@@ -39,7 +39,7 @@ async def client_of(
     credential = engine.credential(user)
     client = await nats_connect(
         engine.url, user=user, password=credential.password,
-        inbox_prefix=f"_INBOX_{user}".encode(), error_cb=denials or Denials(),
+        inbox_prefix=f"_INBOX_{user}".encode(), error_cb=(denials or Denials()).hear,
         reconnect_time_wait=0.05, max_reconnect_attempts=-1,
     )
     try:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import pytest
 import pytest_asyncio
 
 from restock.engines.account import postgres_account
-from restock.engines.cluster import ELSEWHERE
+from restock.engines.cluster import ELSEWHERE, Cluster
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError
 from restock.engines.names import SERVICES
 from restock.engines.postgres import PostgresEngine, require_version
-from restock.engines.processes import mark
+from restock.engines.processes import alive, mark
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 
@@ -125,33 +126,58 @@ async def test_stopped_and_started_it_keeps_data_and_passwords(engine: PostgresE
     await again.close()
 
 
-async def test_what_a_killed_owner_left_is_ended_by_the_next(
+KILLED_OWNER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from restock.engines.datadir import DataDir
+from restock.engines.postgres import PostgresEngine
+
+async def main():
+    engine = PostgresEngine(DataDir.claim(Path(sys.argv[1])), options={"fsync": "off"})
+    await engine.start()
+    print(engine.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_owner_left_is_ended_by_the_next(scratch: Path) -> None:
+    place = scratch / "killed-owner"
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED_OWNER, str(place), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await owner.communicate()
+    assert owner.returncode == -signal.SIGKILL
+    left = mark(int(said.splitlines()[-1]))
+    assert left is not None, "the server should outlive its owner"
+    directory = DataDir.claim(place)
+    assert directory.ended == ["postgres"]
+    assert not alive(left)
+    engine = PostgresEngine(directory, options=QUICK)
+    await engine.start()
+    assert _servers_on(engine) == [engine.pid]
+    await engine.stop()
+    directory.release()
+
+
+async def test_a_server_nobody_wrote_down_is_ended_too(
     directory: DataDir, engine: PostgresEngine
 ) -> None:
-    left = engine.pid
-    assert left is not None
-    note = (directory.root / "run" / "postgres.json").read_text()
-    await engine.stop()
-    # As after a `kill -9` of the owner: a server runs and nobody here looks after it.
-    orphan = PostgresEngine(directory, options=QUICK)
-    await orphan.start()
-    assert orphan.pid is not None
-    running = mark(orphan.pid)
-    assert (directory.root / "run" / "postgres.json").read_text() != note
-    second = PostgresEngine(directory, options=QUICK)
-    await second.start()
-    assert running is not None
-    assert mark(running.pid) != running
-    assert len(_servers_on(second)) >= 1
-    await orphan.stop()
-    await second.stop()
-    assert _servers_on(second) == []
+    (directory.root / "run" / "postgres.json").unlink()
+    before = engine.pid
+    assert before is not None
+    found = mark(before)
+    assert found is not None
+    cluster = Cluster.at(directory, postgres_account())
+    await asyncio.to_thread(cluster.clear)
+    assert not alive(found)
 
 
 async def test_a_start_cut_short_leaves_nothing_half_made(directory: DataDir) -> None:
     first = PostgresEngine(directory, options=QUICK)
     starting = asyncio.create_task(first.start())
-    while not list((first.place).glob("postgres/data.new/base")):
+    while not list((first.place).glob("postgres/data.new-*/base")):
         await asyncio.sleep(0)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):

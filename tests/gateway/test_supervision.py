@@ -291,3 +291,39 @@ async def test_the_directory_is_its_owners_only(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(directory)
     with pytest.raises(UnsafeDirectory):
         private_directory(tmp_path / "link")
+
+
+async def test_stopped_under_load_no_request_is_cut(tmp_path: Path) -> None:
+    """Each request is answered or was never taken; none is lost half way."""
+
+    async def works(_request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.03)
+        return web.Response(text="done")
+
+    answered, cut = 0, []
+
+    async def client(it: Supervised) -> None:
+        nonlocal answered
+        async with aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.post(f"{it.url}/api/auth/refresh") as answer:
+                        assert await answer.text() == "done"
+                        answered += 1
+                except aiohttp.ClientConnectorError:
+                    return  # refused: the gateway takes no more
+                except (aiohttp.ClientError, AssertionError) as error:
+                    cut.append(repr(error))
+                    return
+
+    async with supervised(tmp_path) as it:
+        it.services["auth"].behave = works
+        clients = [asyncio.create_task(client(it)) for _ in range(20)]
+
+        async def busy() -> bool:
+            return answered > 100
+
+        await settled(busy)
+        await it.end()
+        await asyncio.gather(*clients)
+    assert cut == []

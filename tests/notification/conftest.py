@@ -1,14 +1,13 @@
 """The notification service, and somebody to notify."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from restock.engines.ports import free_port
 from restock.notification.settings import SOCKET_PORT
-from tests.journeys.node_client import Browser, browser, install
+from tests.journeys.node_client import Browser, browser
 from tests.notification.happenings import Account, Publisher, account
 
 
@@ -47,13 +46,7 @@ async def live(make_service, nats, port_offset):
     return await make_service("notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def socket_io_client(tmp_path_factory) -> Path:
-    """The directory of the installed socket.io-client."""
-    return await install(tmp_path_factory.mktemp("node"))
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def node(socket_io_client) -> AsyncIterator[Browser]:
-    async with browser(socket_io_client) as started:
+async def node() -> AsyncIterator[Browser]:
+    async with browser() as started:
         yield started

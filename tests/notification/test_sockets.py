@@ -61,6 +61,7 @@ async def test_a_client_that_begins_with_polling_upgrades_and_misses_nothing(
     live, publisher, node, ada
 ):
     client = node.open(live.url, auth={"token": ada.token})
+    await client.hears("sync")
     await publisher.publish(fell_low(ada.user_id))
     assert (await client.reported("upgrade"))["transport"] == "websocket"
     for _ in range(5):
@@ -93,6 +94,7 @@ async def test_forged_and_ended_tokens_are_refused(live, node, ada, transport):
 
 async def test_a_socket_hears_its_own_account_whatever_it_asks_for(live, publisher, node, ada, bob):
     client = listens(node, live, bob)
+    await client.hears("sync")
     assert await client.say("subscribe", {"userId": str(bob.user_id)}) == {"ok": True}
     refused = await client.say("subscribe", {"userId": str(ada.user_id)})
     assert refused == {"ok": False, "error": "forbidden"}
@@ -122,6 +124,8 @@ async def test_every_socket_of_an_account_hears(live, publisher, node, ada):
 
 async def test_a_changed_count_is_told_to_all_sockets(live, publisher, node, ada):
     clients = [listens(node, live, ada) for _ in range(2)]
+    for client in clients:
+        await client.hears("sync")
     await publisher.publish(fell_low(ada.user_id))
     await publisher.publish(fell_low(ada.user_id))
     for client in clients:
@@ -138,6 +142,7 @@ async def test_a_changed_count_is_told_to_all_sockets(live, publisher, node, ada
 
 async def test_sync_says_where_the_feed_stands(live, publisher, node, ada):
     early = listens(node, live, ada)
+    await early.hears("sync")
     await publisher.publish(fell_low(ada.user_id))
     await publisher.publish(request_event(RequestOpened, buyer=new_id(), people=[ada.user_id]))
     await early.hears("vendor_contact_request")

@@ -1,0 +1,34 @@
+"""What auth refuses, beyond what the kernel refuses for every service."""
+
+from restock.kernel.faults import Conflict, NotFound, Unauthenticated, Unavailable
+
+
+class EmailTaken(Conflict):
+    code = "auth.email_taken"
+    title = "There is already an account with this e-mail address"
+
+
+class WrongCredentials(Unauthenticated):
+    """One refusal for an unknown account and a wrong password: nobody learns which it was."""
+
+    code = "auth.wrong_credentials"
+    title = "The e-mail address or the password is not right"
+
+
+class BadRefreshToken(Unauthenticated):
+    """One refusal for every refresh token that is no good, whatever the reason."""
+
+    code = "auth.bad_refresh_token"
+    title = "This refresh token is not valid: sign in again"
+
+
+class SessionNotFound(NotFound):
+    code = "auth.session_not_found"
+    title = "You have no such session"
+
+
+class TooManySignIns(Unavailable):
+    """Passwords are costly to check; beyond a bounded queue a caller is asked to come back."""
+
+    code = "auth.too_many_sign_ins"
+    title = "Too many people are signing in at this moment: try again"

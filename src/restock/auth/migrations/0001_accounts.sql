@@ -1,0 +1,111 @@
+-- Accounts and their workspaces, sessions, keys; the kernel's outbox and inbox.
+
+-- A tenant. Registration makes an account's first one.
+CREATE TABLE workspaces (
+    id         uuid PRIMARY KEY DEFAULT uuidv7(),
+    name       text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- A person who signs in. workspace_id is the workspace that a sign-in enters.
+CREATE TABLE accounts (
+    id             uuid PRIMARY KEY DEFAULT uuidv7(),
+    workspace_id   uuid NOT NULL REFERENCES workspaces (id),
+    email          text NOT NULL CHECK (char_length(email) BETWEEN 3 AND 200),
+    email_verified boolean NOT NULL DEFAULT false,
+    name           text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
+    role           text NOT NULL CHECK (role IN ('admin', 'user', 'vendor')),
+    password_hash  text NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    updated_at     timestamptz NOT NULL DEFAULT now()
+);
+-- E-mails compare without case. They are ASCII, so the C collation says all there is to say, and
+-- says the same on every machine.
+CREATE UNIQUE INDEX accounts_email ON accounts (lower(email COLLATE "C"));
+
+-- Who belongs to a workspace, and as what.
+CREATE TABLE members (
+    workspace_id uuid NOT NULL REFERENCES workspaces (id),
+    account_id   uuid NOT NULL REFERENCES accounts (id),
+    role         text NOT NULL CHECK (role IN ('owner', 'member')),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, account_id)
+);
+CREATE INDEX members_account ON members (account_id);
+
+-- A sign-in on one device. `counter` numbers its refresh tokens, of which only the newest is good
+-- (and for a moment the one before it); `rotated_at` is when the newest was made. No access token
+-- of the session lives beyond `access_until`.
+CREATE TABLE sessions (
+    id           uuid PRIMARY KEY,
+    account_id   uuid NOT NULL REFERENCES accounts (id),
+    workspace_id uuid NOT NULL REFERENCES workspaces (id),
+    counter      bigint NOT NULL DEFAULT 0 CHECK (counter >= 0),
+    user_agent   text NOT NULL,
+    address      text NOT NULL,
+    created_at   timestamptz NOT NULL,
+    rotated_at   timestamptz NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    access_until timestamptz NOT NULL,
+    ended_at     timestamptz,
+    ended_by     text CHECK (ended_by IN ('logout', 'logout_all', 'owner', 'theft')),
+    CHECK ((ended_at IS NULL) = (ended_by IS NULL))
+);
+CREATE INDEX sessions_live ON sessions (account_id, id) WHERE ended_at IS NULL;
+
+-- The keys that sign access tokens. At most one is next and one active at a time: that is what
+-- lets several workers make the first one at once.
+CREATE TABLE signing_keys (
+    kid          text PRIMARY KEY,
+    state        text NOT NULL CHECK (state IN ('next', 'active', 'retired')),
+    private_pem  text NOT NULL,
+    public_jwk   jsonb NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    activated_at timestamptz,
+    retired_at   timestamptz,
+    CHECK ((state = 'retired') = (retired_at IS NOT NULL))
+);
+CREATE UNIQUE INDEX signing_keys_active ON signing_keys (state) WHERE state = 'active';
+CREATE UNIQUE INDEX signing_keys_next ON signing_keys (state) WHERE state = 'next';
+
+-- Random values made once, at the first start: what refresh tokens are authenticated with.
+CREATE TABLE secrets (
+    name       text PRIMARY KEY,
+    value      bytea NOT NULL CHECK (octet_length(value) >= 32),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What every service with events keeps beside its own tables.
+
+-- Events on their way out: written in the transaction of their cause, published by the relay
+-- after the commit, kept a week so that they can be published again.
+CREATE TABLE outbox (
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    subject      text NOT NULL,
+    workspace_id uuid,
+    data         jsonb NOT NULL,
+    traceparent  text,
+    occurred_at  timestamptz NOT NULL DEFAULT now(),
+    published_at timestamptz
+);
+CREATE INDEX outbox_unpublished ON outbox (id) WHERE published_at IS NULL;
+CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL;
+
+-- Events already handled: a consumer writes the id in the transaction of its effect.
+CREATE TABLE inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, event_id)
+);
+CREATE INDEX inbox_seen ON inbox (seen_at);
+
+-- What the service may do; everything else only the owner may.
+GRANT SELECT, INSERT ON workspaces, members, signing_keys, secrets TO restock_auth;
+GRANT SELECT, INSERT ON accounts TO restock_auth;
+GRANT UPDATE (password_hash) ON accounts TO restock_auth;
+GRANT SELECT, INSERT ON sessions TO restock_auth;
+GRANT UPDATE (counter, user_agent, address, rotated_at, last_used_at, access_until, ended_at,
+              ended_by) ON sessions TO restock_auth;
+GRANT SELECT, INSERT, UPDATE (published_at), DELETE ON outbox TO restock_auth;
+GRANT SELECT, INSERT, DELETE ON inbox TO restock_auth;

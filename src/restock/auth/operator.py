@@ -1,0 +1,35 @@
+"""What an operator does to auth from a command, without HTTP."""
+
+from uuid import UUID
+
+from restock.auth import operations
+from restock.auth.domain import password_problem
+from restock.auth.passwords import hash_password
+from restock.kernel.database import Database
+from restock.kernel.faults import FieldError, Invalid
+
+
+async def create_admin(
+    database_url: str, *, email: str, password: str, name: str | None = None
+) -> UUID:
+    """Make an account of role admin; its id. `name` is the part before the @ unless given.
+
+    Raises Invalid for an e-mail address or a password that would be refused at registration,
+    EmailTaken, and DatabaseAway.
+    """
+    problem = password_problem(password)
+    if problem is not None:
+        raise Invalid(errors=[FieldError("/password", problem)])
+    database = Database(database_url, size=1, application="restock account")
+    await database.open()
+    try:
+        async with database.tx() as tx:
+            account = await operations.create_admin(
+                tx,
+                email=email,
+                name=name or email.partition("@")[0],
+                password_hash=hash_password(password),
+            )
+    finally:
+        await database.close()
+    return account.id

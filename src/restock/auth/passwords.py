@@ -1,0 +1,114 @@
+"""Passwords: argon2id in a bounded pool of threads.
+
+A hash costs 19 MiB and some 30 ms of a processor, and a password check is free to ask for, so the
+work is bounded twice: a few threads do it, and only so many callers may wait for them. Beyond
+that a caller is refused at once and told when to come back.
+"""
+
+import asyncio
+import secrets
+import threading
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from argon2 import Parameters, PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+from prometheus_client import Counter, Histogram
+
+from restock.auth.faults import TooManySignIns
+
+T = TypeVar("T")
+
+# OWASP's least memory for argon2id. Raise these and each password is hashed anew at its next
+# sign-in.
+PARAMETERS = Parameters(
+    type=Type.ID,
+    version=19,
+    salt_len=16,
+    hash_len=32,
+    time_cost=2,
+    memory_cost=19 * 1024,
+    parallelism=1,
+)
+RETRY_AFTER_S = 2
+
+hashing_seconds = Histogram(
+    "restock_auth_password_seconds", "Time to hash or check one password, waiting included."
+)
+hashing_refused = Counter(
+    "restock_auth_password_refused_total", "Passwords not looked at because too many waited."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Whether a password is right, and its new hash where the parameters have changed since."""
+
+    right: bool
+    rehashed: str | None = None
+
+
+class Passwords:
+    """Hashes and checks passwords, `threads` at once with at most `queue` more waiting."""
+
+    def __init__(self, *, threads: int, queue: int, parameters: Parameters = PARAMETERS) -> None:
+        self._hasher = PasswordHasher.from_parameters(parameters)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._places = threading.Semaphore(threads + queue)
+        self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe(16))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """The PHC string of a new password. Raises TooManySignIns."""
+        return await self._work(lambda: self._hasher.hash(_normal(password)))
+
+    async def check(self, stored: str | None, password: str) -> Checked:
+        """Compare a password with its stored hash, None where there is no such account.
+
+        Without an account the same work is done on a hash that is nobody's, so that the time
+        taken says nothing. Raises TooManySignIns.
+        """
+        return await self._work(lambda: self._check(stored, password))
+
+    def _check(self, stored: str | None, password: str) -> Checked:
+        normal = _normal(password)
+        try:
+            self._hasher.verify(stored or self._nobodys_hash, normal)
+        except (VerificationError, InvalidHashError):
+            return Checked(False)
+        if stored is None:
+            return Checked(False)
+        if self._hasher.check_needs_rehash(stored):
+            return Checked(True, self._hasher.hash(normal))
+        return Checked(True)
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        if not self._places.acquire(blocking=False):
+            hashing_refused.inc()
+            raise TooManySignIns(retry_after=RETRY_AFTER_S)
+        future = self._threads.submit(job)
+        # given back when the work is over, not when its caller has gone
+        future.add_done_callback(self._leave)
+        with hashing_seconds.time():
+            return await asyncio.wrap_future(future)
+
+    def _leave(self, _: "Future[T]") -> None:
+        self._places.release()
+
+
+def hash_password(password: str) -> str:
+    """The PHC string of a password, at once: for a command, never in a service's event loop."""
+    return PasswordHasher.from_parameters(PARAMETERS).hash(_normal(password))
+
+
+def _normal(password: str) -> str:
+    """One spelling for what looks the same on every keyboard (NIST SP 800-63B, 3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)

@@ -1,0 +1,137 @@
+"""Where everything of one machine listens, read from the settings before anything is started."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from restock.engines.failures import PortTaken
+from restock.engines.ports import listen, require_free, usable
+from restock.kernel.settings import ServiceSettings, SettingsError, load
+from restock.system import ENVOY_ADMIN_PORT, NATS_PORT, PARTS, PUBLIC_PORT
+
+LOOPBACK = "127.0.0.1"
+
+
+class PublicSettings(ServiceSettings):
+    """The two settings of the gateway that say where Envoy listens."""
+
+    listen_host: Annotated[str, Meta(description="Address of the public port.")] = LOOPBACK
+    listen_port: Annotated[int, Meta(ge=0, le=65535, description="The public port.")] = 0
+    admin_port: Annotated[int, Meta(ge=0, le=65535, description="Envoy's admin port.")] = 0
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place something of ours listens at. `setting` is the variable that moves it."""
+
+    what: str
+    host: str
+    port: int
+    setting: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """All of them. `workers` is the number of workers of each service; `nats` is None when a
+    server elsewhere is used."""
+
+    offset: int
+    services: dict[str, Address]
+    workers: dict[str, int]
+    sockets: list[Address]
+    public: Address
+    admin: Address
+    nats: Address | None
+
+    def __iter__(self) -> Iterator[Address]:
+        yield self.public
+        yield from self.services.values()
+        yield self.admin
+        if self.nats is not None:
+            yield self.nats
+        yield from self.sockets
+
+
+def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) -> Addresses:
+    """Where everything will listen. Raises SettingsError, PortTaken (a port may not be used)."""
+    services: dict[str, Address] = {}
+    workers: dict[str, int] = {}
+    sockets: list[Address] = []
+    for name, part in PARTS.items():
+        settings = load(ServiceSettings, name, environ)
+        port = settings.port or part.port + offset
+        variable = f"RESTOCK_{name.upper()}_PORT"
+        services[name] = Address(name, settings.host, port, variable)
+        workers[name] = settings.workers
+        if part.worker_ports is not None:
+            first = part.worker_ports + offset
+            sockets += [
+                Address(f"{name} worker {number}", LOOPBACK, first + number, "--port-offset")
+                for number in range(settings.workers)
+            ]
+    if workers["gateway"] != 1:
+        raise SettingsError("RESTOCK_GATEWAY_WORKERS: there is one gateway process on a machine")
+    edge = load(PublicSettings, "gateway", environ)
+    public = Address(
+        "the gateway", host or edge.listen_host, edge.listen_port or PUBLIC_PORT + offset,
+        "RESTOCK_GATEWAY_LISTEN_PORT",
+    )
+    admin = Address(
+        "Envoy's admin", LOOPBACK, edge.admin_port or ENVOY_ADMIN_PORT + offset,
+        "RESTOCK_GATEWAY_ADMIN_PORT",
+    )
+    nats = None
+    if not environ.get("RESTOCK_NATS_URL"):
+        nats = Address("NATS", LOOPBACK, NATS_PORT + offset, "--port-offset")
+    found = Addresses(offset, services, workers, sockets, public, admin, nats)
+    _require_sound(found)
+    return found
+
+
+def bind_services(addresses: Addresses) -> dict[str, socket.socket]:
+    """Listen for every service, and see that what others will bind is free. Raises PortTaken."""
+    bound: dict[str, socket.socket] = {}
+    try:
+        for address in addresses:
+            try:
+                if addresses.services.get(address.what) is address:
+                    bound[address.what] = listen(address.host, address.port, backlog=2048)
+                else:
+                    require_free(address.host, address.port)
+            except PortTaken as error:
+                raise PortTaken(f"{error}; it is for {address.what}: {_advice(address)}") from error
+    except BaseException:
+        for listening in bound.values():
+            listening.close()
+        raise
+    return bound
+
+
+def _require_sound(addresses: Addresses) -> None:
+    taken: dict[int, Address] = {}
+    for address in addresses:
+        if not usable(address.port):
+            raise PortTaken(
+                f"port {address.port} for {address.what} can't be used: it must be 1 to 65535 and "
+                f"outside 32768 to 60999, where outgoing connections take theirs; "
+                f"{_advice(address)}"
+            )
+        other = taken.setdefault(address.port, address)
+        if other is not address:
+            raise PortTaken(
+                f"port {address.port} is both for {other.what} and {address.what}: "
+                f"{_advice(address)}"
+            )
+
+
+def _advice(address: Address) -> str:
+    if address.setting.startswith("-"):
+        return f"choose another {address.setting}"
+    return f"set {address.setting} or choose another --port-offset"

@@ -1,0 +1,83 @@
+"""`restock check`: every setting, validated and shown, secrets hidden."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from restock.kernel.settings import Setting, SettingsError, describe, environment, load
+from restock.system import PARTS
+from restock.system import load as load_service
+
+# Read by the command itself: what is said of each stands in its own help and here.
+OF_THE_COMMAND = {
+    "RESTOCK_DATA_DIR": "Data directory of `up`, `status` and `deadletters`.",
+    "RESTOCK_NATS_OPERATOR_USER": "Who makes streams on a NATS server of your own.",
+    "RESTOCK_NATS_OPERATOR_PASSWORD": "Its password.",
+    "RESTOCK_STREAM_REPLICAS": "On how many NATS servers each stream is kept.",
+}
+
+
+@click.command()
+@click.argument("services", nargs=-1, type=click.Choice(list(PARTS)))
+def check(services: tuple[str, ...]) -> None:
+    """Validate the settings of SERVICES, of all five if none is named, and print them.
+
+    Settings come from the environment. A star marks those that are not at their default. Exits
+    with 1 when one is not acceptable.
+    """
+    environ = environment()
+    problems: list[str] = []
+    _show_own(environ)
+    known: set[str] = set()
+    shared: set[str] = set()
+    for service in services or PARTS:
+        kind = load_service(service).settings
+        try:
+            settings: Any = load(kind, service, environ)
+        except SettingsError as error:
+            problems.append(str(error))
+            settings = load(kind, service, {})
+        click.secho(service, bold=True)
+        for setting in describe(settings, service):
+            known.add(setting.variable)
+            if _is_shared(setting, service):
+                if setting.variable in shared:
+                    continue
+                shared.add(setting.variable)
+            _show(setting)
+    if not services:
+        problems += _unknown(environ, known)
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    if problems:
+        raise click.ClickException(f"{len(problems)} settings are not acceptable")
+    click.echo("all settings are acceptable", err=True)
+
+
+def _unknown(environ: Mapping[str, str], known: set[str]) -> list[str]:
+    """Variables that look like ours and that nothing reads: most likely misspelt."""
+    return [
+        f"{variable}: there is no such setting"
+        for variable in sorted(environ)
+        if variable.startswith("RESTOCK_") and variable not in known | set(OF_THE_COMMAND)
+    ]
+
+
+def _is_shared(setting: Setting, service: str) -> bool:
+    return not setting.variable.startswith(f"RESTOCK_{service.upper()}_")
+
+
+def _show_own(environ: Mapping[str, str]) -> None:
+    click.secho("restock", bold=True)
+    for variable, description in OF_THE_COMMAND.items():
+        value = environ.get(variable, "")
+        shown = "(hidden)" if value and variable.endswith("PASSWORD") else value or "(not set)"
+        _show(Setting(variable, shown, description, bool(value)))
+
+
+def _show(setting: Setting) -> None:
+    mark = "*" if setting.is_set else " "
+    click.secho(f" {mark} {setting.variable}", fg="green" if setting.is_set else None, nl=False)
+    click.echo(f" = {setting.value}")
+    click.secho(f"     {setting.description}", dim=True)

@@ -1,0 +1,324 @@
+"""The whole system on one machine: engines, databases, workers, gateway; from start to drain."""
+
+import asyncio
+import importlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from restock.cli.addresses import Address, Addresses
+from restock.cli.health import ask_health
+from restock.cli.story import Story
+from restock.engines.datadir import DataDir, log_end
+from restock.engines.failures import EngineError
+from restock.engines.local import forget_facts, write_facts
+from restock.engines.nats import NatsEngine
+from restock.engines.postgres import PostgresEngine, require_version
+from restock.engines.running import Engine
+from restock.kernel.revision import is_current
+from restock.kernel.supervisor import Child, Supervisor
+from restock.system import PARTS
+
+PATIENCE = 3  # exits before it was ever ready, after which a worker is given up
+POLL_S = 0.03
+DRAIN_TIMEOUT_S = 60.0  # longer than a worker gives each of its parts
+SERVICES_STAGE, GATEWAY_STAGE = 1, 2
+SECRET_ENDINGS = ("_DATABASE_URL", "_MIGRATE_URL", "_NATS_USER", "_NATS_PASSWORD")
+
+
+class StartFailed(Exception):
+    """The system can't be brought up. The message says why, and where to read more."""
+
+
+class LocalSystem:
+    """Everything `restock up` starts. `start`, then `run` until told to stop."""
+
+    def __init__(
+        self,
+        directory: DataDir,
+        addresses: Addresses,
+        sockets: Mapping[str, socket.socket],
+        environ: Mapping[str, str],
+        story: Story,
+    ) -> None:
+        self._directory = directory
+        self._addresses = addresses
+        self._sockets = sockets
+        self._environ = environ
+        self._story = story
+        self._postgres: PostgresEngine | None = None
+        self._nats: NatsEngine | None = None
+        self._supervisor: Supervisor | None = None
+        self._exits: dict[str, int] = {}
+
+    async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Start, call `on_ready` once every part is, drain when `stop` is set.
+
+        Raises StartFailed and EngineError; whatever was started has ended then too.
+        """
+        stopping = asyncio.create_task(stop.wait())
+        starting = asyncio.create_task(self._start_engines())
+        halt = asyncio.Event()
+        supervising: asyncio.Task[None] | None = None
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return
+            await starting
+            self._supervisor = Supervisor(
+                self._children(), self._story, records=self._directory.records
+            )
+            supervising = asyncio.create_task(self._supervisor.run(halt))
+            waiting = asyncio.create_task(self._until_ready())
+            await asyncio.wait(
+                {waiting, stopping, supervising}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not waiting.done():
+                waiting.cancel()
+            else:
+                await waiting
+                on_ready()
+            parts = [engine.task for engine in self._engines() if engine.task is not None]
+            await asyncio.wait(
+                {stopping, supervising, *parts}, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            stopping.cancel()
+            await self._drain(starting, supervising, halt)
+
+    async def _drain(
+        self,
+        starting: "asyncio.Task[None]",
+        supervising: "asyncio.Task[None] | None",
+        halt: asyncio.Event,
+    ) -> None:
+        """Gateway, services, NATS, PostgreSQL: each may still need the next."""
+        if not starting.done():
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        halt.set()
+        try:
+            if supervising is not None:
+                await supervising
+        finally:
+            for engine in reversed(self._engines()):
+                await engine.stop()
+            await asyncio.to_thread(self._directory.records.end_all)
+            forget_facts(self._directory.root)
+
+    def _engines(self) -> list[Engine]:
+        return [engine for engine in (self._postgres, self._nats) if engine is not None]
+
+    async def _start_engines(self) -> None:
+        """The engines no URL replaces, side by side, then the tables."""
+        jobs = []
+        databases = [name for name, part in PARTS.items() if part.database]
+        if not all(self._environ.get(_url_variable(name)) for name in databases):
+            self._postgres = PostgresEngine(self._directory, log=self._story)
+            jobs.append(self._start_postgres(self._postgres))
+        if self._addresses.nats is not None:
+            self._nats = NatsEngine(
+                self._directory,
+                port=self._addresses.nats.port,
+                replicas=int(self._environ.get("RESTOCK_STREAM_REPLICAS") or 1),
+                log=self._story,
+            )
+            jobs.append(self._nats.start())
+        # All of them are waited for even when one fails: what was started must be stopped whole.
+        for result in await asyncio.gather(*jobs, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+        write_facts(self._directory.root, self._facts())
+        self._story.say(
+            "engines ready: "
+            + ", ".join(
+                f"{engine.name} (pid {engine.pid})" for engine in self._engines()
+            )
+        )
+        await self._migrate({name: self._migrate_url(name) for name in databases})
+
+    async def _start_postgres(self, postgres: PostgresEngine) -> None:
+        await postgres.start()
+        if postgres.place != self._directory.root:
+            self._story.say(
+                f"PostgreSQL's files are in {postgres.place}: the user it runs as can't reach "
+                f"{self._directory.root}",
+                kind="warn",
+            )
+
+    async def _migrate(self, urls: Mapping[str, str]) -> None:
+        current = await asyncio.gather(*(_is_current(name, url) for name, url in urls.items()))
+        behind = [name for name, done in zip(urls, current, strict=True) if not done]
+        if not behind:
+            return
+        # Alembic takes half a second to import, which a start with nothing to migrate is spared.
+        kernel = await asyncio.to_thread(importlib.import_module, "restock.kernel.migrate")
+        for name in behind:
+            try:
+                ran = await asyncio.to_thread(kernel.migrate, name, urls[name])
+            except kernel.MigrationError as error:
+                raise StartFailed(str(error)) from error
+            self._story.say(f"database of {name}: {len(ran)} migrated")
+
+    def _migrate_url(self, service: str) -> str:
+        given = self._environ.get(f"RESTOCK_{service.upper()}_MIGRATE_URL")
+        if self._environ.get(_url_variable(service)):
+            if not given:
+                raise StartFailed(
+                    f"RESTOCK_{service.upper()}_MIGRATE_URL is missing: the same database as "
+                    f"{_url_variable(service)}, as the owner of its tables"
+                )
+            return given
+        assert self._postgres is not None
+        return self._postgres.owner_url(service)
+
+    def _children(self) -> list[Child]:
+        children = []
+        for name, count in self._addresses.workers.items():
+            stage = GATEWAY_STAGE if name == "gateway" else SERVICES_STAGE
+            for number in range(count):
+                label = name if count == 1 else f"{name}-{number}"
+                children.append(
+                    Child(
+                        name=label,
+                        argv=[sys.executable, "-P", "-m", "restock", "run", name],
+                        env=self._environment(name, number),
+                        sockets=[self._sockets[name]],
+                        cwd=self._directory.root,
+                        stop_timeout_s=DRAIN_TIMEOUT_S,
+                        stage=stage,
+                        log_path=self._directory.log_path(label),
+                        on_exited=lambda _code, label=label: self._count_exit(label),
+                    )
+                )
+        return children
+
+    def _count_exit(self, label: str) -> None:
+        self._exits[label] = self._exits.get(label, 0) + 1
+
+    def _environment(self, service: str, number: int) -> dict[str, str]:
+        """A worker's environment: what we were given without the secrets of others, and ours."""
+        auth = self._addresses.services["auth"]
+        found = {
+            variable: value
+            for variable, value in self._environ.items()
+            if not _is_secret_of_others(variable, service)
+        }
+        found.setdefault("RESTOCK_JWKS_URL", f"http://{auth}/.well-known/jwks.json")
+        found.setdefault(
+            "RESTOCK_VENDOR_INVENTORY_URL", f"http://{self._addresses.services['inventory']}"
+        )
+        if PARTS[service].database:
+            if self._postgres is not None and not found.get(_url_variable(service)):
+                found |= self._postgres.env_for(service)
+            if self._nats is not None:
+                found |= self._nats.env_for(service)
+        found.pop(f"RESTOCK_{service.upper()}_MIGRATE_URL", None)
+        if self._addresses.workers[service] > 1:
+            found["PROMETHEUS_MULTIPROC_DIR"] = str(self._fresh_metrics(service, number))
+        if service == "gateway":
+            found["RESTOCK_GATEWAY_LISTEN_HOST"] = self._addresses.public.host
+            found["RESTOCK_GATEWAY_ENVOY_DIRECTORY"] = str(self._directory.root / "envoy")
+        return found | {
+            "RESTOCK_PORT_OFFSET": str(self._addresses.offset),
+            "RESTOCK_WORKER": str(number),
+            "RESTOCK_SUPERVISOR": str(os.getpid()),
+        }
+
+    def _fresh_metrics(self, service: str, number: int) -> Path:
+        """Where the workers of one service put their counts together; emptied at a start."""
+        place = self._directory.root / "run" / f"metrics-{service}"
+        if number == 0:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o700)
+        return place
+
+    async def _until_ready(self) -> None:
+        """Wait for every worker that can be asked, then for the gateway, from the outside in."""
+        services = [name for name in PARTS if name != "gateway"]
+        asked = [
+            self._is_ready(name, self._addresses.services[name], self._addresses.workers[name])
+            for name in services
+        ]
+        asked += [self._is_ready("notification", place) for place in self._addresses.sockets]
+        await asyncio.gather(*asked)
+        self._story.say("services ready: " + ", ".join(services))
+        public = self._addresses.public
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(public.host, public.host)  # noqa: S104
+        await self._is_ready("gateway", Address("the gateway", host, public.port, public.setting))
+
+    async def _is_ready(self, service: str, address: Address, workers: int = 1) -> None:
+        """Ask until all workers behind the address said ready.
+
+        Raises StartFailed when one keeps ending instead.
+        """
+        seen: set[int] = set()
+        while len(seen) < workers:
+            self._require_alive(service)
+            # Workers of one port take turns as they like: ask several times at once.
+            asked = [
+                ask_health(address.host, address.port, timeout_s=2.0)
+                for _ in range(1 if workers == 1 else 2 * workers)
+            ]
+            for found in await asyncio.gather(*asked):
+                if found.get("http") == 200 and found.get("status") == "ready":
+                    seen.add(found.get("worker", 0))
+            if len(seen) < workers:
+                await asyncio.sleep(POLL_S)
+
+    def _require_alive(self, service: str) -> None:
+        for label, exits in self._exits.items():
+            if label.split("-")[0] == service and exits >= PATIENCE:
+                path = self._directory.log_path(label)
+                raise StartFailed(
+                    f"{label} didn't start; its log is {path} and ends with\n{log_end(path)}"
+                )
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "public": str(self._addresses.public),
+            "services": {
+                name: {
+                    "host": address.host,
+                    "port": address.port,
+                    "workers": self._addresses.workers[name],
+                }
+                for name, address in self._addresses.services.items()
+            },
+            "nats_url": self._nats.url if self._nats is not None else None,
+            "postgres_socket": (
+                str(self._postgres.socket_directory) if self._postgres is not None else None
+            ),
+        }
+
+
+def _url_variable(service: str) -> str:
+    return f"RESTOCK_{service.upper()}_DATABASE_URL"
+
+
+def _is_secret_of_others(variable: str, service: str) -> bool:
+    own = f"RESTOCK_{service.upper()}_"
+    return (
+        variable.startswith("RESTOCK_")
+        and variable.endswith(SECRET_ENDINGS)
+        and not variable.startswith(own)
+    )
+
+
+async def _is_current(service: str, url: str) -> bool:
+    """Whether the tables are those of this program. Raises EngineError: can't connect, too old."""
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise EngineError(f"the database of {service} does not let us in: {error}") from error
+    try:
+        require_version(connection)
+    finally:
+        await connection.close()
+    return await is_current(service, url)

@@ -1,0 +1,74 @@
+"""`restock run SERVICE`: one service alone, everything from settings."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import click
+import uvloop
+
+from restock.engines.processes import end_with_parent
+from restock.kernel.runner import bind, port_of, run_service
+from restock.kernel.settings import SettingsError, environment, load
+from restock.kernel.supervisor import Child, Supervisor
+from restock.kernel.telemetry import log, set_up_logging
+from restock.system import PARTS
+from restock.system import load as load_service
+
+DRAIN_TIMEOUT_S = 60.0
+
+
+@click.command()
+@click.argument("service", type=click.Choice(list(PARTS)))
+def run(service: str) -> None:
+    """Run SERVICE until SIGINT or SIGTERM, then drain.
+
+    With RESTOCK_<SERVICE>_WORKERS above 1 its workers are processes beneath this one.
+    """
+    environ = environment()
+    if environ.get("RESTOCK_SUPERVISOR"):
+        end_with_parent(int(environ["RESTOCK_SUPERVISOR"]))
+    card = load_service(service)
+    try:
+        settings: Any = load(card.settings, service, environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        if settings.workers > 1 and "RESTOCK_WORKER" not in environ:
+            asyncio.run(_supervise(service, settings.workers, bind(settings.host, port_of(card, settings))))
+        else:
+            uvloop.run(run_service(card, settings, _given(settings.listen_fd)))
+    except OSError as error:
+        raise click.ClickException(f"{service}: {error}") from error
+
+
+def _given(fd: int) -> list[socket.socket] | None:
+    """The listening socket a parent handed over."""
+    return None if fd < 0 else [socket.socket(fileno=fd)]
+
+
+async def _supervise(service: str, workers: int, listening: socket.socket) -> None:
+    environ = environment()
+    set_up_logging(
+        environ.get("RESTOCK_LOG_LEVEL") or "info", environ.get("RESTOCK_LOG_FORMAT") or "json",
+        service=service,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    children = [
+        Child(
+            name=f"{service}-{number}",
+            argv=[sys.executable, "-P", "-m", "restock", "run", service],
+            env={
+                **environ, "RESTOCK_WORKER": str(number), "RESTOCK_SUPERVISOR": str(os.getpid()),
+            },
+            sockets=[listening],
+            stop_timeout_s=DRAIN_TIMEOUT_S,
+        )
+        for number in range(workers)
+    ]
+    await Supervisor(children, log).run(stop)

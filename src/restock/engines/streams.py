@@ -1,0 +1,74 @@
+"""The streams of JetStream, made and kept as written here by the operator's credential.
+
+Services may not make or change streams. One stream holds the events of one owner; dead letters
+have their own, the only one from which a message may be removed.
+"""
+
+import json
+from typing import Any
+
+from nats.aio.client import Client
+
+from restock.engines.failures import EngineError
+
+MIB = 1024 * 1024
+SECOND_NS = 1_000_000_000
+DAY_NS = 86_400 * SECOND_NS
+NO_SUCH_STREAM = 10059
+DEADLETTERS = "DEADLETTERS"
+
+LARGEST_BYTES = {
+    "AUTH": 512 * MIB, "INVENTORY": 2048 * MIB, "VENDOR": 512 * MIB, DEADLETTERS: 512 * MIB,
+}
+
+
+def definition(name: str, *, replicas: int) -> dict[str, Any]:
+    """The stream as JetStream's API takes it."""
+    return {
+        "name": name,
+        "subjects": [f"{name.lower()}.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_age": (30 if name == DEADLETTERS else 7) * DAY_NS,
+        "max_bytes": LARGEST_BYTES[name],
+        "duplicate_window": 600 * SECOND_NS,
+        "num_replicas": replicas,
+        "deny_delete": name != DEADLETTERS,
+        "deny_purge": name != DEADLETTERS,
+    }
+
+
+async def ensure_streams(nc: Client, *, replicas: int = 1) -> list[str]:
+    """Make what is missing, change what differs; the names of both are returned.
+
+    `nc` is connected as the operator. Raises EngineError when JetStream refuses.
+    """
+    touched = []
+    for name in LARGEST_BYTES:
+        wanted = definition(name, replicas=replicas)
+        found = await _ask(nc, f"STREAM.INFO.{name}", b"")
+        if "error" not in found:
+            config = found["config"]
+            if all(config.get(key, False) == value for key, value in wanted.items()):
+                continue
+            verb = "UPDATE"
+        elif found["error"].get("err_code") == NO_SUCH_STREAM:
+            verb = "CREATE"
+        else:
+            raise _refusal(name, found["error"])
+        done = await _ask(nc, f"STREAM.{verb}.{name}", json.dumps(wanted).encode())
+        if "error" in done:
+            raise _refusal(name, done["error"])
+        touched.append(name)
+    return touched
+
+
+async def _ask(nc: Client, subject: str, payload: bytes) -> dict[str, Any]:
+    answer = await nc.request(f"$JS.API.{subject}", payload, timeout=10)
+    found: dict[str, Any] = json.loads(answer.data)
+    return found
+
+
+def _refusal(name: str, error: dict[str, Any]) -> EngineError:
+    return EngineError(f"NATS refused the stream {name}: {error.get('description', error)}")

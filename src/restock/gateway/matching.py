@@ -1,0 +1,130 @@
+"""The routes table as Envoy's virtual host: how each path is matched, timed and tried again."""
+
+from typing import Any
+
+from restock.gateway import filters
+from restock.gateway.clusters import SOCKETS, socket_cluster
+from restock.gateway.routes_table import Entry, Limit, Repeat, Route
+from restock.gateway.settings import Settings
+
+# What was never sent may be sent again, whatever it is.
+_NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
+_PERHAPS_SENT = "connect-failure,refused-stream,reset,retriable-status-codes"
+
+_IS_READ: dict[str, Any] = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+_IS_KEYED: list[dict[str, Any]] = [
+    {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PATCH"}}},
+    {"name": "idempotency-key", "present_match": True},
+]
+_IS_UPGRADE: list[dict[str, Any]] = [
+    {"name": ":method", "string_match": {"exact": "GET"}},
+    {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
+    {"name": "connection", "string_match": {"contains": "upgrade", "ignore_case": True}},
+]
+
+
+def virtual_host(settings: Settings, table: tuple[Route, ...]) -> dict[str, Any]:
+    """Envoy's only virtual host: the table, in its order."""
+    routes: list[dict[str, Any]] = []
+    for route in table:
+        if route.entry is Entry.SOCKET:
+            routes += _socket_routes(route, settings)
+        else:
+            routes += _http_routes(route, settings)
+    host: dict[str, Any] = {"name": "restock", "domains": ["*"], "routes": routes}
+    if settings.origins:
+        host["typed_per_filter_config"] = {filters.CORS: filters.cors_policy(settings)}
+    return host
+
+
+def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
+    """Reads apart from writes: a limit on each try would cut writes too, which have only one."""
+    config = {filters.TOKEN: filters.require_token()} if route.entry is Entry.TOKEN else {}
+    action: dict[str, Any] = {"cluster": route.service.value}
+    if route.limit is Limit.LOGIN:
+        action["rate_limits"] = filters.login_limit()
+    read = action | {
+        "timeout": f"{settings.read_timeout}s",
+        "retry_policy": _again(_PERHAPS_SENT) | {"per_try_timeout": _try(settings)},
+    }
+    write = action | {"timeout": f"{settings.write_timeout}s", "retry_policy": _again(_NEVER_SENT)}
+    kinds: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [([_IS_READ], read)]
+    if route.repeat is Repeat.KEYED:
+        kinds.append((_IS_KEYED, write | {"retry_policy": _again(_PERHAPS_SENT)}))
+    kinds.append(([], write))
+    return [
+        {
+            "match": _path(route) | ({"headers": headers} if headers else {}),
+            "route": what,
+            **({"typed_per_filter_config": config} if config else {}),
+        }
+        for headers, what in kinds
+    ]
+
+
+def _socket_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
+    """A handshake goes to any worker; what carries a `sid` to the worker whose number leads it."""
+    config: dict[str, Any] = {}
+    if settings.origins:
+        config[filters.ORIGIN] = filters.check_origin(settings)
+    targets = [
+        (socket_cluster(number), [{"name": "sid", "string_match": {"prefix": f"{number}-"}}])
+        for number in range(len(settings.socket_workers()))
+    ]
+    routes = []
+    for cluster, query in [*targets, (SOCKETS, [])]:
+        for upgrade in (True, False):
+            action = _socket_action(cluster, settings)
+            own = config
+            if upgrade:
+                action["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": True}]
+                own = config | {filters.BODY: filters.no_body_limit()}
+            match = _path(route)
+            if upgrade:
+                match |= {"headers": _IS_UPGRADE}
+            if query:
+                match |= {"query_parameters": query}
+            entry: dict[str, Any] = {"match": match, "route": action}
+            if own:
+                entry["typed_per_filter_config"] = own
+            routes.append(entry)
+    return routes
+
+
+def _socket_action(cluster: str, settings: Settings) -> dict[str, Any]:
+    """No limit on the whole: a poll is held until there is something to say."""
+    return {
+        "cluster": cluster,
+        "timeout": "0s",
+        "idle_timeout": f"{settings.socket_idle_timeout}s",
+        "retry_policy": _again(_NEVER_SENT),
+    }
+
+
+def _again(when: str) -> dict[str, Any]:
+    policy: dict[str, Any] = {
+        "retry_on": when,
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"},
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host."
+                    "previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": 3,
+    }
+    if "retriable-status-codes" in when:
+        policy["retriable_status_codes"] = [503]
+    return policy
+
+
+def _try(settings: Settings) -> str:
+    return f"{settings.read_timeout / 2:g}s"
+
+
+def _path(route: Route) -> dict[str, Any]:
+    return {"path_separated_prefix": route.path} if route.tree else {"path": route.path}

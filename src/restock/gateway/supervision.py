@@ -1,0 +1,183 @@
+"""Envoy as a long-lived part of the gateway process: started, restarted, drained, ended."""
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from restock.gateway import envoy, leash
+from restock.gateway.clusters import SOCKETS
+from restock.gateway.edge import STATS
+from restock.gateway.leftover import Record, private_directory
+from restock.gateway.settings import Settings
+from restock.kernel.supervisor import Child, Supervisor
+
+NAME = "envoy"
+LISTENER_CLOSES_S = 1.0  # --drain-time-s of envoy.command
+PATIENCE = 3  # exits before it was ever ready, after which it is given up
+POLL_S = 0.02
+
+_ACTIVE = rf"^http\.{STATS}\.downstream_(cx|rq)_active$"
+_HELD = rf"^cluster\.{SOCKETS}(-\d+)?\.upstream_rq_active$"
+
+
+class EnvoyNotStarted(OSError):
+    """Envoy can't be run with these settings. The message says why."""
+
+
+class EnvoySupervision:
+    """Keeps Envoy running on the rendered configuration. A Run."""
+
+    def __init__(self, settings: Settings, log: Any) -> None:
+        self._settings = settings
+        self._log = log
+        self._exits = 0
+        self._was_ready = False
+        self._given_up = asyncio.Event()
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Envoy's process id while it runs."""
+        return self._supervisor.pid(NAME) if self._supervisor is not None else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run Envoy until `stop` is set; then let requests under way end, and end it.
+
+        Raises EnvoyNotStarted when a port is taken or Envoy keeps ending at its start.
+        """
+        directory = private_directory(_directory(self._settings))
+        record = Record(directory)
+        await asyncio.to_thread(record.end_leftover, NAME)
+        _require_free(self._settings.listen_host, self._settings.public_port)
+        _require_free("127.0.0.1", self._settings.envoy_admin_port)
+        _allow_many_files()
+        file = directory / "configuration.json"
+        file.write_text(envoy.as_json(envoy.configuration(self._settings)))
+        self._supervisor = Supervisor([self._child(file)], self._log, records=record)
+        await self._supervise(self._supervisor, stop)
+        if self._given_up.is_set():
+            raise EnvoyNotStarted(f"Envoy ended {PATIENCE} times before it was ready: see its log")
+
+    async def _supervise(self, supervisor: Supervisor, stop: asyncio.Event) -> None:
+        halt = asyncio.Event()
+        supervising = asyncio.create_task(supervisor.run(halt))
+        watching = asyncio.create_task(self._watch())
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self._given_up)]
+        try:
+            await asyncio.wait([*waits, supervising], return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set() and self.pid is not None:
+                await drain(self._settings, self._log)
+        finally:
+            for task in (watching, *waits):
+                task.cancel()
+            halt.set()
+            await supervising
+
+    def _child(self, file: Path) -> Child:
+        return Child(
+            name=NAME,
+            argv=[
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
+                *envoy.command(self._settings, file),
+            ],
+            env={},
+            stop_timeout_s=5.0,
+            on_exited=self._count,
+        )
+
+    def _count(self, _returncode: int) -> None:
+        self._exits += 1
+        if not self._was_ready and self._exits >= PATIENCE:
+            self._given_up.set()
+
+    async def _watch(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while not await is_ready(session, self._settings):
+                await asyncio.sleep(POLL_S)
+        self._was_ready = True
+
+
+async def is_ready(session: aiohttp.ClientSession, settings: Settings) -> bool:
+    """Whether Envoy serves: it has its configuration and has asked for the keys."""
+    try:
+        async with session.get(_admin(settings) + "/ready") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+async def drain(settings: Settings, log: Any) -> None:
+    """Take no more connections and wait until the requests under way have ended.
+
+    Returns after `drain_seconds` at the latest. Open sockets and waiting polls are not waited for:
+    their clients come back by themselves.
+    """
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            await _post(session, _admin(settings) + "/drain_listeners?graceful")
+            while clock() - began < settings.drain_seconds:
+                connections, requests = await _active(session, settings)
+                if connections == 0 or (requests <= 0 and clock() - began > LISTENER_CLOSES_S):
+                    return
+                await asyncio.sleep(POLL_S)
+            log.warning("gateway.not_drained", requests=requests, waited_s=settings.drain_seconds)
+
+
+async def _post(session: aiohttp.ClientSession, url: str) -> None:
+    async with session.post(url) as answer:
+        answer.raise_for_status()
+
+
+async def _active(session: aiohttp.ClientSession, settings: Settings) -> tuple[int, int]:
+    """Clients' connections, and requests under way without those that only hold a socket."""
+    query = {"format": "json", "filter": f"{_ACTIVE}|{_HELD}"}
+    async with session.get(_admin(settings) + "/stats", params=query) as answer:
+        stats = msgspec.json.decode(await answer.read())["stats"]
+    found = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+    connections = found.pop(f"http.{STATS}.downstream_cx_active", 0)
+    requests = found.pop(f"http.{STATS}.downstream_rq_active", 0)
+    return connections, requests - sum(found.values())
+
+
+def _admin(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.envoy_admin_port}"
+
+
+def _directory(settings: Settings) -> Path:
+    if settings.envoy_directory:
+        return Path(settings.envoy_directory)
+    name = f"restock-envoy-{os.geteuid()}-{settings.envoy_admin_port}"
+    return Path(tempfile.gettempdir()) / name
+
+
+def _require_free(host: str, port: int) -> None:
+    """Envoy's own words about a taken port come late, and from a process that is gone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            raise EnvoyNotStarted(f"cannot listen on {host} port {port}: {error.strerror}") from (
+                error
+            )
+
+
+def _allow_many_files() -> None:
+    """Each client's connection is a file; the soft limit is often 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

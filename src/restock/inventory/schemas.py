@@ -1,0 +1,137 @@
+"""Inventory's wire shapes: what is asked for and what is answered."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, UnsetType
+
+from restock.kernel.wire import Answer, Quantity, Text, Wire
+
+BATCH_MOST = 500
+
+Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class NewItem(Wire):
+    """An item to keep in stock, and how much of it there is (0 or more).
+
+    `minThreshold` is where its low-stock alert begins; null is never. `sku` is unique in the
+    workspace, as written.
+    """
+
+    name: Text
+    quantity: Quantity
+    min_threshold: Quantity | None
+    unit: Text
+    category: Text
+    sku: Text | None = None
+    barcode: Text | None = None
+
+
+class ItemEdit(Wire):
+    """What of an item changes; what is left out stays. Its stock is never edited here."""
+
+    name: Text | UnsetType = UNSET
+    min_threshold: Quantity | UnsetType | None = UNSET
+    unit: Text | UnsetType = UNSET
+    category: Text | UnsetType = UNSET
+    sku: Text | UnsetType | None = UNSET
+    barcode: Text | UnsetType | None = UNSET
+
+
+class NewCount(Wire):
+    """The stock as it was counted (0 or more), if need be only at `expectedVersion`."""
+
+    quantity: Quantity
+    reason: Text
+    expected_version: Version | None = None
+
+
+class NewMovement(Wire):
+    """What came in (`delta` above 0) or went out (below 0). Zero is refused.
+
+    `ref` names what caused it, in the caller's own words; `occurredAt` is when it happened, by
+    default now.
+    """
+
+    delta: Quantity
+    reason: Text
+    note: Text | None = None
+    ref: Text | None = None
+    occurred_at: Moment | None = None
+
+
+class BatchMovement(NewMovement, kw_only=True):
+    """One movement of a batch."""
+
+    item_id: UUID
+
+
+class NewBatch(Wire):
+    """Movements to make together: all or none of them, or each on its own."""
+
+    mode: Literal["all", "each"]
+    movements: Annotated[list[BatchMovement], Meta(min_length=1, max_length=BATCH_MOST)]
+
+
+class Item(Answer):
+    """An item and its stock. `version` rises with every change of either."""
+
+    id: UUID
+    workspace_id: UUID
+    user_id: UUID
+    name: str
+    quantity: Decimal
+    min_threshold: Decimal | None
+    unit: str
+    category: str
+    sku: str | None
+    barcode: str | None
+    is_low_stock: bool
+    status: Literal["ok", "low", "out"]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Movement(Answer):
+    """A row of an item's ledger; `seq` counts the item's rows from 1 without a gap."""
+
+    id: UUID
+    item_id: UUID
+    user_id: UUID
+    previous_quantity: Decimal
+    new_quantity: Decimal
+    delta: Decimal
+    reason: str
+    note: str | None
+    ref: str | None
+    seq: int
+    occurred_at: datetime
+    created_at: datetime
+
+
+class MovementProblem(Answer):
+    """Why a movement of a batch was refused; `available` is the stock at its turn."""
+
+    code: str
+    title: str
+    status: int
+    available: Decimal | UnsetType = UNSET
+
+
+class BatchResult(Answer):
+    """What came of one movement of a batch, as if sent alone: `movement` or `problem`."""
+
+    status: int
+    movement: Movement | UnsetType = UNSET
+    problem: MovementProblem | UnsetType = UNSET
+
+
+class Batch(Answer):
+    """What came of a batch, in the order of its movements."""
+
+    results: list[BatchResult]

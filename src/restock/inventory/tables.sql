@@ -1,0 +1,129 @@
+-- The tables of inventory as they are today. A test proves them equal to what migrations/ make.
+--
+-- Tables whose primary key does not begin with the caller's workspace, and why:
+--   outbox, inbox     are the service's own post, read by the relay across all workspaces
+
+-- What a workspace keeps in stock. Rows are never deleted: an archived item keeps its ledger.
+CREATE TABLE items (
+    workspace_id  uuid           NOT NULL,
+    id            uuid           NOT NULL,
+    -- the account that made the item, which its alerts go to
+    user_id       uuid           NOT NULL,
+    name          text           NOT NULL,
+    unit          text           NOT NULL,
+    category      text           NOT NULL,
+    sku           text,
+    barcode       text,
+    -- 'NaN' is greater than every number, so the upper bound keeps it out too
+    quantity      numeric(15, 6) NOT NULL CHECK (quantity >= 0 AND quantity < 1000000000),
+    -- NULL: never low
+    min_threshold numeric(15, 6) CHECK (min_threshold >= 0 AND min_threshold < 1000000000),
+    -- The alert's state follows from stock and threshold, so it can't drift from them.
+    is_low        boolean        NOT NULL
+                  GENERATED ALWAYS AS (coalesce(quantity <= min_threshold, false)) STORED,
+    -- rises by one with every change of the item; a batch changes it once a movement
+    version       bigint         NOT NULL DEFAULT 1,
+    -- how many rows its ledger has: the last one's seq
+    moves         bigint         NOT NULL DEFAULT 1,
+    created_at    timestamptz    NOT NULL,
+    updated_at    timestamptz    NOT NULL,
+    archived_at   timestamptz,
+    PRIMARY KEY (workspace_id, id)
+) WITH (fillfactor = 80);
+
+-- A change of stock touches no indexed column (but is_low at a crossing), so PostgreSQL writes
+-- the new row into the same page and no index at all. That is why low stock has no index by
+-- quantity: the few low items are sorted when they are asked for.
+--
+-- Ids are UUIDv7: their order is the order of creation, so these serve "newest first".
+CREATE INDEX items_live ON items (workspace_id, id) WHERE archived_at IS NULL;
+CREATE INDEX items_low ON items (workspace_id, id) WHERE is_low AND archived_at IS NULL;
+CREATE INDEX items_category
+    ON items (workspace_id, casefold(category COLLATE pg_unicode_fast), id)
+    WHERE archived_at IS NULL;
+-- as written, letter case included; free again once its item is archived
+CREATE UNIQUE INDEX items_sku ON items (workspace_id, sku)
+    WHERE sku IS NOT NULL AND archived_at IS NULL;
+
+-- Every change of stock, the first one included, for good. The service can't change or delete
+-- a row: it has no such right. seq counts an item's rows without a gap.
+CREATE TABLE ledger (
+    workspace_id      uuid           NOT NULL,
+    item_id           uuid           NOT NULL,
+    seq               bigint         NOT NULL CHECK (seq > 0),
+    id                uuid           NOT NULL DEFAULT uuidv7(),
+    user_id           uuid           NOT NULL,
+    previous_quantity numeric(15, 6) NOT NULL
+                      CHECK (previous_quantity >= 0 AND previous_quantity < 1000000000),
+    new_quantity      numeric(15, 6) NOT NULL
+                      CHECK (new_quantity >= 0 AND new_quantity < 1000000000),
+    delta             numeric(15, 6) NOT NULL
+                      GENERATED ALWAYS AS (new_quantity - previous_quantity) STORED,
+    reason            text           NOT NULL,
+    note              text,
+    ref               text,
+    occurred_at       timestamptz    NOT NULL,
+    created_at        timestamptz    NOT NULL,
+    -- The Idempotency-Key the row was written under, and a hash of its request. position counts
+    -- the rows of one request from 0; a request that wrote anything wrote a row 0, so two
+    -- requests of one key always meet in ledger_key.
+    key               text,
+    position          smallint,
+    request_hash      bytea,
+    -- what of the answer can't be read from the row itself (see store/ledger.py)
+    answer            jsonb,
+    PRIMARY KEY (workspace_id, item_id, seq),
+    FOREIGN KEY (workspace_id, item_id) REFERENCES items (workspace_id, id),
+    CHECK (num_nulls(key, position, request_hash) IN (0, 3))
+);
+CREATE UNIQUE INDEX ledger_key ON ledger (workspace_id, user_id, key, position)
+    WHERE key IS NOT NULL;
+
+-- What every service with events keeps beside its own tables.
+
+-- Events on their way out: written in the transaction of their cause, published by the relay
+-- after the commit, kept a week so that they can be published again.
+CREATE TABLE outbox (
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    subject      text NOT NULL,
+    workspace_id uuid,
+    data         jsonb NOT NULL,
+    traceparent  text,
+    occurred_at  timestamptz NOT NULL DEFAULT now(),
+    published_at timestamptz
+);
+CREATE INDEX outbox_unpublished ON outbox (id) WHERE published_at IS NULL;
+CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL;
+
+-- Events already handled: a consumer writes the id in the transaction of its effect.
+CREATE TABLE inbox (
+    consumer text NOT NULL,
+    event_id uuid NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, event_id)
+);
+CREATE INDEX inbox_seen ON inbox (seen_at);
+
+-- First answers, kept under their Idempotency-Key.
+CREATE TABLE kept_answers (
+    workspace_id uuid NOT NULL,
+    user_id      uuid NOT NULL,
+    key          text NOT NULL,
+    request_hash bytea NOT NULL,
+    status       smallint,
+    headers      jsonb,
+    body         bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, user_id, key)
+);
+CREATE INDEX kept_answers_created ON kept_answers (created_at);
+
+-- The least the service needs. No DELETE on items; on the ledger nothing but reading and adding.
+GRANT SELECT,
+      INSERT (workspace_id, id, user_id, name, unit, category, sku, barcode, quantity,
+              min_threshold, created_at, updated_at),
+      UPDATE (name, unit, category, sku, barcode, quantity, min_threshold, version, moves,
+              updated_at, archived_at)
+    ON items TO restock_inventory;
+GRANT SELECT, INSERT ON ledger TO restock_inventory;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, inbox, kept_answers TO restock_inventory;

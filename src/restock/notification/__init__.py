@@ -1,0 +1,31 @@
+"""Notification: what happened reaches the people it concerns, at once or when they come back.
+
+owns       inboxes, and the feeds they are read and replayed from
+serves     /api/notifications, and Socket.IO at /socket.io
+publishes  nothing on JetStream; push.user.<id> between its own processes
+consumes   inventory.item.fell_low|ran_out|recovered, vendor.vendor.registered,
+           vendor.request.opened|responded|fulfilled
+
+Beside the files every service has: engine.py, the Socket.IO core; sockets.py, who may connect and
+what is in which room; connection.py, one socket's place in its feed; positions.py, where a
+client resumes; pushes.py, the news between processes.
+"""
+
+from restock.kernel.service import Service
+from restock.notification.consumers import CONSUMERS
+from restock.notification.routes import ROUTES
+from restock.notification.settings import Settings, socket_ports
+from restock.notification.sockets import mount_sockets, open_sockets, socket_runs
+
+SERVICE = Service(
+    name="notification",
+    port=3102,
+    package="restock.notification",
+    settings=Settings,
+    routes=ROUTES,
+    consumers=CONSUMERS,
+    open=open_sockets,
+    mount=mount_sockets,
+    runs=socket_runs,
+    extra_ports=socket_ports,
+)

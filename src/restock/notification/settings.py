@@ -1,0 +1,27 @@
+"""Notification's own settings, beside those of every service."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from restock.kernel.settings import ServiceSettings
+
+SOCKET_PORT = 3110
+
+
+class Settings(ServiceSettings):
+    """What notification is told."""
+
+    head_check: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=60,
+            description="Seconds between two looks for pushes that got lost on their way.",
+        ),
+    ] = 3.0
+
+
+def socket_ports(settings: Settings) -> list[int]:
+    """The loopback port of this worker alone, where its polling clients come back to it."""
+    return [SOCKET_PORT + settings.port_offset + settings.worker]
