@@ -1,14 +1,19 @@
-"""An inventory service with nothing in stock."""
+"""One inventory service for all of these tests: each works in workspaces of its own."""
+
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from restock.system import load
+from tests.fixtures.running import running_service
 from tests.inventory.stockroom import Account, Stockroom, account
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def room(make_service) -> Stockroom:
-    return Stockroom(await make_service("inventory"))
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def room(postgres) -> AsyncIterator[Stockroom]:
+    async with running_service(load("inventory"), postgres) as service:
+        yield Stockroom(service)
 
 
 @pytest.fixture

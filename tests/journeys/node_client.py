@@ -77,11 +77,16 @@ class Browser:
         self._process = process
         self._clients: dict[str, Client] = {}
 
-    def open(self, url: str, *, name: str | None = None, **options: Any) -> Client:
-        """A socket of socket.io-client with these options (`auth`, `transports`, …)."""
+    def open(
+        self, url: str, *, name: str | None = None, counts: bool = False, **options: Any
+    ) -> Client:
+        """A socket of socket.io-client with these options (`auth`, `transports`, …).
+
+        One that `counts` sends `auth.lastSeq` instead of relying on pid and offset.
+        """
         client = Client(name or f"socket-{len(self._clients)}", self)
         self._clients[client.name] = client
-        client.command("open", url=url, options=options)
+        client.command("open", url=url, options=options, counts=counts)
         return client
 
     def send(self, command: dict[str, Any]) -> None:

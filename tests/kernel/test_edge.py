@@ -66,6 +66,8 @@ FORGED: dict[str, dict[str, Any]] = {
     "other type": {"headers": {"typ": "JWT"}},
     "unknown kid": {"headers": {"kid": "nobody"}},
     "critical header": {"headers": {"crit": ["exp"]}},
+    "issued in the future": {"iat": 1 << 40},
+    "issued at no number": {"iat": "now"},
     "no session": {"sid": None},
     "no end": {"exp": None},
     "subject is no id": {"sub": "me"},

@@ -1,12 +1,18 @@
 """The notification service, and somebody to notify."""
 
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from restock.engines.datadir import DataDir
+from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.notification.settings import SOCKET_PORT
+from restock.system import load
+from tests.fixtures.running import RunningService, running_service
 from tests.journeys.node_client import Browser, browser
 from tests.notification.happenings import Account, Publisher, account
 
@@ -33,17 +39,32 @@ async def inbox(make_service):
     return await make_service("notification")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def publisher(nats) -> AsyncIterator[Publisher]:
-    publisher = Publisher(nats)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lasting_nats(scratch) -> AsyncIterator[NatsEngine]:
+    """NATS for all tests that do it no harm: each has accounts of its own."""
+    directory = DataDir.claim(Path(tempfile.mkdtemp(prefix="nats-", dir=scratch)))
+    engine = NatsEngine(directory, port=free_port())
+    await engine.start()
+    yield engine
+    await engine.stop()
+    directory.release()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def live(postgres, lasting_nats) -> AsyncIterator[RunningService]:
+    """The service with everything that runs in it."""
+    offset = str(free_port() - SOCKET_PORT)
+    async with running_service(
+        load("notification"), postgres, nats=lasting_nats, RESTOCK_PORT_OFFSET=offset
+    ) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def publisher(lasting_nats) -> AsyncIterator[Publisher]:
+    publisher = Publisher(lasting_nats)
     yield publisher
     await publisher.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def live(make_service, nats, port_offset):
-    """The service with everything that runs in it."""
-    return await make_service("notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

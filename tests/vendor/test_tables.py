@@ -1,6 +1,5 @@
-"""The tables: as written, as migrated, and what the service's role may not do to them."""
+"""The tables: what the kernel needs among them, and what the service's role may not do."""
 
-import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -8,8 +7,6 @@ import pytest
 
 import restock.kernel
 import restock.vendor
-from restock.engines.binaries import postgres_programs
-from restock.kernel.ids import new_id
 from tests.vendor.desk import account
 
 BEYOND = (
@@ -53,18 +50,6 @@ async def test_a_request_can_not_name_a_workspace_that_does_not_own_its_vendor(d
         )
 
 
-async def test_the_tables_as_written_are_the_tables_as_migrated(desk, postgres):
-    name = f"t_written_{new_id().hex}"
-    await postgres.create_database(name, service="vendor")
-    owner = await asyncpg.connect(postgres.owner_url("vendor", database=name))
-    await owner.execute(sql_of(restock.vendor, "tables.sql"))
-    await owner.close()
-    written = await dump(postgres, name)
-    await postgres.drop_database(name)
-    assert "CREATE TABLE public.vendors" in written
-    assert written == await dump(postgres, desk.service.database_name)
-
-
 def test_the_kernels_tables_are_taken_as_they_are():
     kernels = sql_of(restock.kernel, "tables.sql")
     assert kernels in sql_of(restock.vendor, "tables.sql")
@@ -73,18 +58,3 @@ def test_the_kernels_tables_are_taken_as_they_are():
 
 def sql_of(package, name):
     return Path(package.__file__).parent.joinpath(name).read_text(encoding="utf-8")
-
-
-async def dump(postgres, database):
-    """Tables, indexes, constraints and rights of a database, as pg_dump writes them."""
-    process = await asyncio.create_subprocess_exec(
-        str(postgres_programs() / "bin" / "pg_dump"),
-        "--schema-only",
-        "--restrict-key=same",
-        "--exclude-table=alembic_version",
-        postgres.owner_url("vendor", database=database),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    return output.decode()

@@ -61,16 +61,12 @@ def event_document(
     of its acknowledgement.
     """
     events = sorted({kind for service in services for kind in service.publishes}, key=_subject)
-    shapes = {*events, *sent.values(), *(shape for pair in heard.values() for shape in pair)}
     channels = {kind.subject: _event_channel(kind) for kind in events}
-    channels["socket"] = _socket_channel([*sent, *heard])
+    answers = {f"{name}.answer": shape for name, (_, shape) in heard.items()}
+    spoken = {**sent, **{name: shape for name, (shape, _) in heard.items()}, **answers}
+    channels["socket"] = _socket_channel(spoken)
     messages = {kind.subject: _event_message(kind) for kind in events}
-    messages |= {name: _socket_message(name, shape) for name, shape in sent.items()}
-    messages |= {name: _socket_message(name, data) for name, (data, _) in heard.items()}
-    messages |= {
-        f"{name}.answer": _socket_message(f"{name}.answer", answer)
-        for name, (_, answer) in heard.items()
-    }
+    messages |= {name: _socket_message(name, shape) for name, shape in spoken.items()}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Restock events", "version": VERSION, "description": ABOUT},
@@ -90,7 +86,7 @@ def event_document(
         },
         "channels": channels,
         "operations": _event_operations(services) | _socket_operations(sent, heard),
-        "components": {"messages": messages, "schemas": _schemas(shapes)},
+        "components": {"messages": messages, "schemas": _schemas({*events, *spoken.values()})},
     }
 
 
@@ -172,7 +168,8 @@ def _socket_operations(
             }
     for name in heard:
         operations[f"notification.receive.{name}"]["reply"] = {
-            "messages": [{"$ref": f"{MESSAGES}{name}.answer"}]
+            "channel": channel,
+            "messages": [{"$ref": f"#/channels/socket/messages/{name}.answer"}],
         }
     return operations
 

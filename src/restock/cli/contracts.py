@@ -11,6 +11,7 @@ import yaml
 
 from restock import system
 from restock.cli.asyncapi import event_document
+from restock.cli.check import OF_THE_COMMAND
 from restock.kernel.service import Service
 from restock.kernel.settings import ServiceSettings, Setting, describe
 from restock.kernel.web import openapi_document
@@ -76,6 +77,8 @@ def settings_page(services: tuple[Service, ...]) -> str:
     page = SETTINGS_HEAD + SHARED_HEAD
     page += _table([setting for setting in common if setting not in each])
     page += EACH_HEAD + _table(each)
+    own = [Setting(name, "", said, is_set=False) for name, said in OF_THE_COMMAND.items()]
+    page += "\n## The command\n\n" + _table(own)
     for service in services:
         known = {s.variable.replace("<SERVICE>", service.name.upper()) for s in common}
         settings = describe(service.settings(), service.name)

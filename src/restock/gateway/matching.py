@@ -11,7 +11,10 @@ from restock.gateway.settings import Settings
 _NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 _PERHAPS_SENT = "connect-failure,refused-stream,reset,retriable-status-codes"
 
-_IS_READ: dict[str, Any] = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+_IS_READ: dict[str, Any] = {
+    "name": ":method",
+    "string_match": {"safe_regex": {"regex": "GET|HEAD"}},
+}
 _IS_KEYED: list[dict[str, Any]] = [
     {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PATCH"}}},
     {"name": "idempotency-key", "present_match": True},

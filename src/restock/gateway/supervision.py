@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from restock.gateway.settings import Settings
 from restock.kernel.supervisor import Child, Supervisor
 
 NAME = "envoy"
-LISTENER_CLOSES_S = 1.0  # --drain-time-s of envoy.command
+QUIET_S = 0.3  # without a request, after which a connection that is still open is just idle
 PATIENCE = 3  # exits before it was ever ready, after which it is given up
 POLL_S = 0.02
 
 _ACTIVE = rf"^http\.{STATS}\.downstream_(cx|rq)_active$"
+_STOPPED = r"^listener_manager\.listener_stopped$"
 _HELD = rf"^cluster\.{SOCKETS}(-\d+)?\.upstream_rq_active$"
 
 
@@ -122,17 +124,29 @@ async def drain(settings: Settings, log: Any) -> None:
     their clients come back by themselves.
     """
     clock = asyncio.get_running_loop().time
-    began = clock()
+    began = quiet_since = clock()
     timeout = aiohttp.ClientTimeout(total=2)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
             await _post(session, _admin(settings) + "/drain_listeners?graceful")
             while clock() - began < settings.drain_seconds:
-                connections, requests = await _active(session, settings)
-                if connections == 0 or (requests <= 0 and clock() - began > LISTENER_CLOSES_S):
+                now = await _activity(session, settings)
+                if not now.closed or now.requests > 0:
+                    quiet_since = clock()
+                if now.closed and (now.connections == 0 or clock() - quiet_since > QUIET_S):
                     return
                 await asyncio.sleep(POLL_S)
-            log.warning("gateway.not_drained", requests=requests, waited_s=settings.drain_seconds)
+            log.warning("gateway.not_drained", waited_s=settings.drain_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Activity:
+    """What clients have open: connections, requests other than those that only hold a socket.
+    `closed` once no further connection is taken."""
+
+    closed: bool
+    connections: int
+    requests: int
 
 
 async def _post(session: aiohttp.ClientSession, url: str) -> None:
@@ -140,15 +154,15 @@ async def _post(session: aiohttp.ClientSession, url: str) -> None:
         answer.raise_for_status()
 
 
-async def _active(session: aiohttp.ClientSession, settings: Settings) -> tuple[int, int]:
-    """Clients' connections, and requests under way without those that only hold a socket."""
-    query = {"format": "json", "filter": f"{_ACTIVE}|{_HELD}"}
+async def _activity(session: aiohttp.ClientSession, settings: Settings) -> _Activity:
+    query = {"format": "json", "filter": f"{_ACTIVE}|{_HELD}|{_STOPPED}"}
     async with session.get(_admin(settings) + "/stats", params=query) as answer:
         stats = msgspec.json.decode(await answer.read())["stats"]
     found = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+    closed = found.pop("listener_manager.listener_stopped", 0) > 0
     connections = found.pop(f"http.{STATS}.downstream_cx_active", 0)
     requests = found.pop(f"http.{STATS}.downstream_rq_active", 0)
-    return connections, requests - sum(found.values())
+    return _Activity(closed, connections, requests - sum(found.values()))
 
 
 def _admin(settings: Settings) -> str:

@@ -23,6 +23,7 @@ ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1
 KEYS_FRESH_S = 60.0
 KEYS_RETRY_S = 1.0
+CLOCKS_DIFFER_S = 30.0
 REMEMBERED_TOKENS = 20_000
 CLAIMS = ["iss", "aud", "sub", "email", "name", "role", "wid", "wrole", "sid", "iat", "exp"]
 
@@ -111,8 +112,10 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=self._issuer,
-                options={"require": CLAIMS},
+                options={"require": CLAIMS, "verify_iat": False},
             )
+            if claims["iat"] > time.time() + CLOCKS_DIFFER_S:
+                raise Unauthenticated("The token is not valid yet.")
             return _principal(claims, token)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has ended.") from None

@@ -131,6 +131,7 @@ class Link:
             self.closing = True
             self._timer.cancel()
             self._backlog.release()
+            self._backlog.put_nowait(None)  # a poll that still waits gets its empty answer
             self._timer = asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, self._abort)
 
     def _await_connect(self) -> asyncio.TimerHandle:
@@ -156,6 +157,7 @@ class Engine:
         self.listener = listener
         self.links: dict[str, Link] = {}
         self._closed = False
+        self._idle = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = _SocketIO(self, worker)
 
@@ -175,7 +177,9 @@ class Engine:
             link.close("shutdown")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_WITHIN_S)
-        await self._server.shutdown()
+        if not self._idle:
+            self._idle = True
+            await self._server.shutdown()
 
     def leave(self, link: Link) -> None:
         if link.joined:

@@ -246,7 +246,7 @@ async def _announce(tx: Tx, stored: store.StoredRequest) -> None:
         user_ids=await store.people_of(tx, vendor.workspace_id),
         seq=len(request.history),
     )
-    pass
+    await outbox.put(tx, event, workspace_id=request.workspace_id)
 
 
 def _request_at(page: Page) -> UUID | None:
