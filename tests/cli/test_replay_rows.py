@@ -39,7 +39,9 @@ def test_stock_is_rounded_up_and_the_threshold_down(tmp_path, sold, stock, thres
 
 
 def test_codes_are_taken_as_written_and_named_by_their_first_description(tmp_path):
-    recording = recording_of(tmp_path, "1,a,,1,2024-05-01,1\n1,A,,1,2024-05-01,1\n1,a, Tea ,1,2024-05-01,1\n")
+    recording = recording_of(
+        tmp_path, "1,a,,1,2024-05-01,1\n1,A,,1,2024-05-01,1\n1,a, Tea ,1,2024-05-01,1\n"
+    )
     assert [(o.code, o.name) for o in recording.openings] == [("a", "Tea"), ("A", "A")]
 
 

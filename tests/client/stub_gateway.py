@@ -1,25 +1,26 @@
 """A gateway in memory: enough of the contract to hold the client against, and trouble on demand.
 
-It answers by code of its own. `trouble` is a list of (part of the path, what happens); the
-first entry that fits a request is used up by it:
+`trouble` is a list of (part of the path, what happens); the
+first entry that fits a request is used up by it (a third part lets so many pass before):
 - "lose": the connection breaks before anything is done
 - "lose-answer": everything is done, then the connection breaks
 - a number: a problem with that status; 429 and 503 carry Retry-After
+With `weather` every fifth request to inventory meets one of these, by chance.
 """
 
 import asyncio
 import json
+import random
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from aiohttp import web
 
 from restock.engines.ports import free_port
 
-MOMENT = datetime(2024, 5, 1, tzinfo=UTC).isoformat().replace("+00:00", "Z")
+MOMENT = "2024-05-01T00:00:00Z"
 
 
 @dataclass
@@ -35,10 +36,10 @@ class Stub:
     requests: list = field(default_factory=list)
     answers: dict = field(default_factory=dict)  # key → (hash, status, body)
     trouble: list = field(default_factory=list)
+    weather: random.Random | None = None
     seen: list = field(default_factory=list)  # (method, path, key) of every request
     in_flight: dict = field(default_factory=dict)  # item → movements being worked on
     overlaps: int = 0  # movements of one item that met
-    notices_lost: int = 0  # this many notifications are never written
     expires_in: int = 900
     page_size: int = 200
 
@@ -65,7 +66,8 @@ def problem(status, code, headers=None, **more):
 def app_of(stub: Stub) -> web.Application:
     app = web.Application(middlewares=[_trouble(stub)])
     _auth_routes(app, stub)
-    _inventory_routes(app, stub)
+    _item_routes(app, stub)
+    _movement_routes(app, stub)
     _other_routes(app, stub)
     return app
 
@@ -77,8 +79,14 @@ def _trouble(stub: Stub):
         entry = next((e for e in stub.trouble if e[0] in request.path), None)
         what = None
         if entry is not None:
-            stub.trouble.remove(entry)
-            what = entry[1]
+            place = stub.trouble.index(entry)
+            if len(entry) == 3 and entry[2] > 0:
+                stub.trouble[place] = (*entry[:2], entry[2] - 1)
+            else:
+                del stub.trouble[place]
+                what = entry[1]
+        elif stub.weather and "/inventory" in request.path and stub.weather.random() < 0.2:
+            what = stub.weather.choice(["lose", "lose-answer", 429, 503, 504])
         if what == "lose":
             request.transport.abort()
             return web.Response()
@@ -200,9 +208,6 @@ def tell(stub: Stub, item, before, user, *, first):
 
 
 def notify(stub: Stub, item, user, kind):
-    if stub.notices_lost:
-        stub.notices_lost -= 1
-        return
     stub.notifications.insert(
         0,
         {
@@ -230,7 +235,7 @@ def _move(stub: Stub, item, data, user):
     return 201, write_row(stub, item, delta, data, user)
 
 
-def _inventory_routes(app: web.Application, stub: Stub) -> None:
+def _item_routes(app: web.Application, stub: Stub) -> None:
     async def create(request):
         user = user_of(stub, request)
         if user is None:
@@ -272,6 +277,14 @@ def _inventory_routes(app: web.Application, stub: Stub) -> None:
         rows = [r for r in reversed(stub.ledger) if r["itemId"] == request.match_info["id"]]
         return page(stub, request, rows)
 
+    root = "/api/inventory"
+    app.router.add_post(f"{root}/items", create)
+    app.router.add_get(f"{root}/items", listing)
+    app.router.add_get(f"{root}/items/{{id}}", one)
+    app.router.add_get(f"{root}/items/{{id}}/logs", logs)
+
+
+def _movement_routes(app: web.Application, stub: Stub) -> None:
     async def movement(request):
         user = user_of(stub, request)
         if user is None:
@@ -307,26 +320,24 @@ def _inventory_routes(app: web.Application, stub: Stub) -> None:
         return answer(200, {"results": results})
 
     root = "/api/inventory"
-    app.router.add_post(f"{root}/items", create)
-    app.router.add_get(f"{root}/items", listing)
-    app.router.add_get(f"{root}/items/{{id}}", one)
-    app.router.add_get(f"{root}/items/{{id}}/logs", logs)
     app.router.add_post(f"{root}/items/{{id}}/movements", movement)
     app.router.add_post(f"{root}/movements:batch", batch)
 
 
-def _other_routes(app: web.Application, stub: Stub) -> None:
-    async def health(request):
-        return answer(200, {"status": "ready"})
+async def _ready(request):
+    return answer(200, {"status": "ready"})
 
+
+def _other_routes(app: web.Application, stub: Stub) -> None:
     async def told(request):
         return page(stub, request, stub.notifications)
 
     async def forget(request):
-        found = [n for n in stub.notifications if n["id"] == request.match_info["id"]]
-        for notification in found:
-            stub.notifications.remove(notification)
-        return answer(204) if found else problem(404, "notification.not_found")
+        before = len(stub.notifications)
+        wanted = request.match_info["id"]
+        stub.notifications[:] = [n for n in stub.notifications if n["id"] != wanted]
+        gone = before > len(stub.notifications)
+        return answer(204) if gone else problem(404, "notification.not_found")
 
     async def vendor(request):
         user = user_of(stub, request)
@@ -345,7 +356,7 @@ def _other_routes(app: web.Application, stub: Stub) -> None:
 
     async def vendors(request):
         wanted = request.query.get("search", "")
-        return page(stub, request, [v for v in stub.vendors if wanted in v["name"] + v["email"]])
+        return page(stub, request, [v for v in stub.vendors if wanted in v["name"]])
 
     async def contact(request):
         user = user_of(stub, request)
@@ -364,7 +375,7 @@ def _other_routes(app: web.Application, stub: Stub) -> None:
         stub.requests.append(made)
         return answer(201, made)
 
-    app.router.add_get("/health", health)
+    app.router.add_get("/health", _ready)
     app.router.add_get("/api/notifications", told)
     app.router.add_delete("/api/notifications/{id}", forget)
     app.router.add_post("/api/vendors", vendor)

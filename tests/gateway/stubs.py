@@ -68,6 +68,10 @@ class Stub:
     jwks: dict[str, Any] | None = None
     _runner: web.AppRunner | None = None
 
+    @property
+    def running(self) -> bool:
+        return self._runner is not None
+
     async def start(self) -> None:
         app = web.Application(client_max_size=8 << 20)
         app.router.add_route("*", "/{anything:.*}", self._handle)

@@ -223,6 +223,11 @@ async def test_the_ledger_is_not_the_services_to_change(room, ada):
         "ALTER TABLE ledger ADD COLUMN x int",
         "UPDATE items SET workspace_id = user_id",
         "UPDATE items SET created_at = now()",
+        "UPDATE items SET user_id = uuidv7()",
+        "UPDATE outbox SET data = '{}'",
+        "UPDATE kept_answers SET request_hash = ''",
+        "DROP TABLE ledger",
+        "CREATE TABLE mine (id int)",
     ):
         with pytest.raises(Exception, match=r"permission denied|must be owner"):
             await room.service.execute(sql)

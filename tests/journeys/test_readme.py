@@ -36,7 +36,7 @@ def _free_offset() -> int:
 
 
 @contextmanager
-def _running(*arguments: str, stdin: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A process group of its own, ended with everything in it."""
     process = subprocess.Popen(
         arguments,

@@ -41,7 +41,7 @@ async def inbox(make_service):
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def lasting_nats(scratch) -> AsyncIterator[NatsEngine]:
-    """NATS for all tests that do it no harm: each has accounts of its own."""
+    """NATS for all tests with `live`; a second service would take its events away."""
     directory = DataDir.claim(Path(tempfile.mkdtemp(prefix="nats-", dir=scratch)))
     engine = NatsEngine(directory, port=free_port())
     await engine.start()
@@ -62,9 +62,8 @@ async def live(postgres, lasting_nats) -> AsyncIterator[RunningService]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def publisher(lasting_nats) -> AsyncIterator[Publisher]:
-    publisher = Publisher(lasting_nats)
-    yield publisher
-    await publisher.close()
+    async with Publisher.of(lasting_nats) as publisher:
+        yield publisher
 
 
 @pytest_asyncio.fixture(loop_scope="session")

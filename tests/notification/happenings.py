@@ -1,5 +1,7 @@
 """Events as inventory and vendor publish them, and the two ways they reach the service."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -143,8 +145,13 @@ class Publisher:
             )
         return event_id
 
-    async def close(self) -> None:
-        for client in self._clients.values():
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, nats: Any) -> AsyncIterator["Publisher"]:
+        """One that is there for the block."""
+        publisher = cls(nats)
+        yield publisher
+        for client in publisher._clients.values():
             await client.close()
 
     async def _client(self, owner: str) -> Any:

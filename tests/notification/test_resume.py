@@ -53,9 +53,9 @@ async def test_who_was_away_hears_what_he_missed(live, publisher, node, ada, tra
 @BOTH
 @EITHER_WAY
 async def test_a_storm_of_drops_and_a_killed_process(
-    postgres, lasting_nats, publisher, node, ada, tmp_path, transport, counts
+    postgres, nats, node, ada, tmp_path, transport, counts
 ):
-    async with killable(postgres, lasting_nats, tmp_path) as process:
+    async with Publisher.of(nats) as publisher, killable(postgres, nats, tmp_path) as process:
         await process.start()
         client = listens(node, process, ada, transport, counts=counts)
         await client.hears("sync")
@@ -112,10 +112,10 @@ async def test_a_lost_push_is_made_good_before_the_next_is_sent(
 
 
 async def test_a_lost_push_that_none_follows_is_found_by_comparing_with_the_head(
-    make_service, lasting_nats, node, ada, port_offset, monkeypatch
+    make_service, nats, node, ada, port_offset, monkeypatch
 ):
     service = await make_service(
-        "notification", nats=lasting_nats, RESTOCK_PORT_OFFSET=port_offset, head_check="0.2"
+        "notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset, head_check="0.2"
     )
     client = listens(node, service, ada)
     await client.hears("sync")
@@ -156,9 +156,8 @@ async def test_after_a_reconnect_to_nats_the_heads_are_compared_at_once(
     for client in (early, late):
         assert await up_to(client, 1) == [1]
     # and both are listening again, whether they came before NATS went or while it was away
-    publisher = Publisher(nats)
-    await publisher.publish(fell_low(ada.user_id))
-    await publisher.close()
+    async with Publisher.of(nats) as publisher:
+        await publisher.publish(fell_low(ada.user_id))
     for client in (early, late):
         assert await up_to(client, 2) == [1, 2]
 
@@ -250,10 +249,10 @@ async def test_a_last_seq_that_is_none_is_refused_with_a_reason(live, node, ada)
 
 
 async def test_a_process_told_to_stop_lets_its_sockets_go_and_they_come_back(
-    postgres, lasting_nats, node, tmp_path
+    postgres, nats, node, tmp_path
 ):
     token = make_token()
-    async with killable(postgres, lasting_nats, tmp_path) as process:
+    async with killable(postgres, nats, tmp_path) as process:
         await process.start()
         clients = [
             node.open(process.url, transports=[transport], auth={"token": token})

@@ -167,10 +167,10 @@ async def test_an_open_socket_hears_of_a_vendor_registered_afterwards(live, publ
 
 
 async def test_the_ids_of_a_worker_begin_with_its_number(
-    make_service, lasting_nats, node, ada, port_offset
+    make_service, nats, node, ada, port_offset
 ):
     service = await make_service(
-        "notification", nats=lasting_nats, RESTOCK_WORKER="2", RESTOCK_PORT_OFFSET=port_offset
+        "notification", nats=nats, RESTOCK_WORKER="2", RESTOCK_PORT_OFFSET=port_offset
     )
     own_port = f"http://127.0.0.1:{3112 + int(port_offset)}"
     for url in (service.url, own_port):

@@ -1,6 +1,5 @@
 """What crosses the wire at auth."""
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -8,7 +7,7 @@ from msgspec import Meta
 
 from restock.auth import domain
 from restock.auth.domain import PASSWORD_LONGEST, PASSWORD_SHORTEST
-from restock.kernel.wire import Answer, Text, Wire
+from restock.kernel.wire import Answer, Moment, Text, Wire
 
 NewPassword = Annotated[
     str, Meta(min_length=PASSWORD_SHORTEST, max_length=PASSWORD_LONGEST, description="Any text.")
@@ -47,8 +46,8 @@ class User(Answer):
     role: domain.Role
     workspace_id: UUID
     email_verified: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
     @classmethod
     def of(cls, account: domain.Account) -> Self:
@@ -79,8 +78,8 @@ class Session(Answer):
     id: UUID
     user_agent: str
     address: str
-    created_at: datetime
-    last_used_at: datetime
+    created_at: Moment
+    last_used_at: Moment
     current: bool
 
     @classmethod

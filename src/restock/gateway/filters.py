@@ -6,10 +6,12 @@ token check, so guessing tokens is limited too; the limit by account after it, b
 """
 
 import math
+import re
 from fractions import Fraction
 from typing import Any
 
 from restock.gateway.clusters import KEYS
+from restock.gateway.routes_table import ROUTES, Limit
 from restock.gateway.settings import Settings
 
 CORS = "envoy.filters.http.cors"
@@ -23,8 +25,6 @@ BODY = "envoy.filters.http.body_size_limit"
 ROUTER = "envoy.filters.http.router"
 
 TOKEN_REQUIRED = "token"  # noqa: S105 (a requirement's name)
-LOGIN_STAGE = 1
-LOGIN_KEY = "login"
 
 EXPOSED_HEADERS = ("etag", "link", "location", "retry-after", "x-request-id")
 ACCEPTED_HEADERS = (
@@ -138,12 +138,6 @@ def no_body_limit() -> dict[str, Any]:
     return {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 
 
-def login_limit() -> list[dict[str, Any]]:
-    """Per-route: one bucket per address for every route that carries it."""
-    actions = [{"generic_key": {"descriptor_value": LOGIN_KEY}}, _BY_ADDRESS]
-    return [{"stage": LOGIN_STAGE, "actions": actions}]
-
-
 def bucket(rate: float) -> dict[str, Any]:
     """Envoy's token bucket for `rate` requests a second, which may be below one.
 
@@ -194,8 +188,16 @@ def _limit_address(rate: float) -> dict[str, Any]:
 
 
 def _limit_login(rate: float) -> dict[str, Any]:
-    entries = [{"key": "generic_key", "value": LOGIN_KEY}, {"key": "masked_remote_address"}]
-    return _limit(LIMIT_LOGIN, rate, entries=entries, stage=LOGIN_STAGE)
+    """One bucket per address for all routes that carry the limit."""
+    paths = "|".join(re.escape(route.path) for route in ROUTES if route.limit is Limit.LOGIN)
+    on_path = {"name": ":path", "string_match": {"safe_regex": {"regex": rf"({paths})(\?.*)?"}}}
+    is_login = {"header_value_match": {"descriptor_value": "login", "headers": [on_path]}}
+    return _limit(
+        LIMIT_LOGIN,
+        rate,
+        entries=[{"key": "header_match", "value": "login"}, {"key": "masked_remote_address"}],
+        rate_limits=[{"actions": [is_login, _BY_ADDRESS]}],
+    )
 
 
 def _limit_account(rate: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from restock.gateway import filters
 from restock.gateway.clusters import SOCKETS, socket_cluster
-from restock.gateway.routes_table import Entry, Limit, Repeat, Route
+from restock.gateway.routes_table import Entry, Repeat, Route
 from restock.gateway.settings import Settings
 
 # What was never sent may be sent again, whatever it is.
@@ -44,8 +44,6 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     """Reads apart from writes: a limit on each try would cut writes too, which have only one."""
     config = {filters.TOKEN: filters.require_token()} if route.entry is Entry.TOKEN else {}
     action: dict[str, Any] = {"cluster": route.service.value}
-    if route.limit is Limit.LOGIN:
-        action["rate_limits"] = filters.login_limit()
     read = action | {
         "timeout": f"{settings.read_timeout}s",
         "retry_policy": _again(_PERHAPS_SENT) | {"per_try_timeout": _try(settings)},

@@ -9,6 +9,7 @@ from restock.inventory import operations
 from restock.inventory.faults import (
     BatchRefused,
     InsufficientStock,
+    ItemBusy,
     ItemNotFound,
     QuantityTooLarge,
     SkuTaken,
@@ -41,7 +42,7 @@ IfMatch = Annotated[
 @post(
     "/api/inventory/items",
     answers=201,
-    faults=(SkuTaken,),
+    faults=(SkuTaken, ItemBusy),
     single=True,
     key="ledger",
     summary="Make an item, with its first stock",
@@ -85,7 +86,7 @@ async def get_item(who: Principal, tx: Tx, item_id: UUID) -> Reply[Item]:
 
 @patch(
     "/api/inventory/items/{item_id:uuid}",
-    faults=(ItemNotFound, SkuTaken, PreconditionFailed, PreconditionRequired),
+    faults=(ItemNotFound, SkuTaken, PreconditionFailed, PreconditionRequired, ItemBusy),
     summary="Edit an item; its stock stays as it is",
 )
 async def update_item(
@@ -105,7 +106,7 @@ async def update_item(
 @delete(
     "/api/inventory/items/{item_id:uuid}",
     answers=204,
-    faults=(ItemNotFound, PreconditionFailed),
+    faults=(ItemNotFound, PreconditionFailed, ItemBusy),
     single=True,
     summary="Archive an item; its ledger remains",
 )
@@ -116,7 +117,7 @@ async def archive_item(who: Principal, tx: Tx, item_id: UUID, if_match: IfMatch 
 
 @patch(
     "/api/inventory/items/{item_id:uuid}/quantity",
-    faults=(ItemNotFound, VersionChanged),
+    faults=(ItemNotFound, VersionChanged, ItemBusy),
     single=True,
     key="ledger",
     summary="Set an item's stock to what was counted",
@@ -130,7 +131,7 @@ async def set_quantity(
 @post(
     "/api/inventory/items/{item_id:uuid}/movements",
     answers=201,
-    faults=(ItemNotFound, InsufficientStock, QuantityTooLarge),
+    faults=(ItemNotFound, InsufficientStock, QuantityTooLarge, ItemBusy),
     single=True,
     key="ledger",
     summary="Add to an item's stock or take from it",

@@ -1,18 +1,16 @@
 """Inventory's wire shapes: what is asked for and what is answered."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Quantity, Text, Wire
+from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
 
 BATCH_MOST = 500
 
 Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class NewItem(Wire):
@@ -93,8 +91,8 @@ class Item(Answer):
     is_low_stock: bool
     status: Literal["ok", "low", "out"]
     version: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class Movement(Answer):
@@ -110,8 +108,8 @@ class Movement(Answer):
     note: str | None
     ref: str | None
     seq: int
-    occurred_at: datetime
-    created_at: datetime
+    occurred_at: Moment
+    created_at: Moment
 
 
 class MovementProblem(Answer):

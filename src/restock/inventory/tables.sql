@@ -126,4 +126,7 @@ GRANT SELECT,
               updated_at, archived_at)
     ON items TO restock_inventory;
 GRANT SELECT, INSERT ON ledger TO restock_inventory;
-GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, inbox, kept_answers TO restock_inventory;
+GRANT SELECT, INSERT, UPDATE (published_at), DELETE ON outbox TO restock_inventory;
+GRANT SELECT, INSERT, DELETE ON inbox TO restock_inventory;
+GRANT SELECT, INSERT, UPDATE (status, headers, body), DELETE ON kept_answers
+    TO restock_inventory;

@@ -60,7 +60,6 @@ class Tx:
     def __init__(self, database: "Database", *, single: bool = False) -> None:
         self.keep_on_refusal = False
         self.database = database
-        self._pool = database.pool
         self._single = single
         self._connection: Connection[Record] | None = None
         self._transaction: Any = None
@@ -128,7 +127,7 @@ class Tx:
             raise DatabaseAway() from error
 
     async def _begin(self) -> None:
-        self._connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        self._connection = await self.database.acquire()
         if not self._single:
             self._transaction = self._connection.transaction()
             await self._transaction.start()
@@ -136,7 +135,7 @@ class Tx:
     async def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._pool.release(connection)
+            await self.database.release(connection)
 
 
 class Database:
@@ -147,6 +146,8 @@ class Database:
         self._size = size
         self._application = application
         self._pool: Pool[Record] | None = None
+        # the pool lets newcomers pass those who wait; this queue is first come, first served
+        self._turn = asyncio.Semaphore(size)
         self.wake_relay: Callable[[], None] = _nobody
 
     async def open(self) -> None:
@@ -182,6 +183,21 @@ class Database:
             raise RuntimeError("the database is not open")
         return self._pool
 
+    async def acquire(self) -> "Connection[Record]":
+        """A connection, in the order of asking. Raises TimeoutError when none comes free."""
+        async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+            await self._turn.acquire()
+            try:
+                return await self.pool.acquire()
+            except BaseException:
+                self._turn.release()
+                raise
+
+    async def release(self, connection: "Connection[Record]") -> None:
+        """Give a connection back."""
+        self._turn.release()
+        await self.pool.release(connection)
+
     def begin(self, *, single: bool = False) -> Tx:
         """A Tx whose end is the caller's to make."""
         return Tx(self, single=single)
@@ -200,9 +216,9 @@ class Database:
     async def ping(self) -> bool:
         """Whether the database answers."""
         try:
-            async with asyncio.timeout(ACQUIRE_TIMEOUT_S), self.pool.acquire() as connection:
-                await connection.fetchval("SELECT 1")
-        except (asyncpg.PostgresError, *AWAY):
+            async with self.tx(single=True) as tx:
+                await tx.fetchval("SELECT 1")
+        except (asyncpg.PostgresError, DatabaseAway):
             return False
         return True
 

@@ -4,6 +4,7 @@ describes them, and what the edge adds to each.
 
 from collections.abc import Iterator
 from decimal import Decimal
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -195,7 +196,7 @@ def _shapes(handlers: Any) -> dict[str, Any]:
         schema_hook=lambda _kind: QUANTITY,
         ref_template="#/components/schemas/{name}",
     )
-    return {name: _numbers(schema) for name, schema in sorted(schemas.items())}
+    return {name: on_the_wire(schema) for name, schema in sorted(schemas.items())}
 
 
 def _structs(kind: Any) -> Iterator[type]:
@@ -205,14 +206,17 @@ def _structs(kind: Any) -> Iterator[type]:
         yield from _structs(part)
 
 
-def _numbers(schema: Any) -> Any:
-    """msgspec describes a Decimal as text; on the wire it is a number."""
+def on_the_wire(schema: Any) -> Any:
+    """msgspec's schema as it holds here: a Decimal is a number, a moment always has its zone."""
     if isinstance(schema, list):
-        return [_numbers(part) for part in schema]
+        return [on_the_wire(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("format") == "decimal":
         return {name: part for name, part in schema.items() if name != "format"} | {
             "type": "number"
         }
-    return {name: _numbers(part) for name, part in schema.items()}
+    described = {name: on_the_wire(part) for name, part in schema.items()}
+    if isinstance(described.get("description"), str):
+        described["description"] = cleandoc(described["description"])
+    return described

@@ -1,6 +1,6 @@
 """Settings come from the environment, into one typed class per service.
 
-The field `failed_logins_max` of auth is `RESTOCK_AUTH_FAILED_LOGINS_MAX`; fields of the whole
+The field `password_queue` of auth is `RESTOCK_AUTH_PASSWORD_QUEUE`; fields of the whole
 system name their variable themselves. No secret has a default. This is the one place that reads
 the environment.
 """

@@ -5,6 +5,7 @@ else: it is read into a Decimal digit by digit, never through a binary float.
 """
 
 from collections.abc import Hashable
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
@@ -19,6 +20,7 @@ T = TypeVar("T")
 QUANTITY_LIMIT = Decimal(10) ** 9
 QUANTITY_PLACES = 6
 
+Moment = Annotated[datetime, Meta(tz=True)]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 

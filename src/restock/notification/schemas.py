@@ -1,11 +1,10 @@
 """Notification's wire shapes: what HTTP answers, and what is heard and said on a socket."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from restock.kernel.wire import Answer, Wire
+from restock.kernel.wire import Answer, Moment, Wire
 
 
 class Notification(Answer):
@@ -26,7 +25,7 @@ class Notification(Answer):
     message: str
     item_id: UUID | None
     read: bool
-    created_at: datetime
+    created_at: Moment
     seq: int
     data: dict[str, Any]
 
@@ -47,7 +46,7 @@ class Sync(Answer):
 class AuthExpiring(Answer):
     """The socket is closed at `expiresAt` unless a fresh token comes by `authenticate`."""
 
-    expires_at: datetime
+    expires_at: Moment
 
 
 class AskedItem(Answer):
@@ -62,7 +61,7 @@ class Step(Answer):
     """One step of a request's life."""
 
     status: str
-    at: datetime
+    at: Moment
     user_id: UUID
 
 
@@ -78,7 +77,7 @@ class VendorContactRequest(Answer):
     quantity: Decimal
     message: str
     status: Literal["pending"]
-    created_at: datetime
+    created_at: Moment
     item: AskedItem
     history: list[Step]
     vendor_name: str

@@ -1,13 +1,12 @@
 """Vendor's wire shapes: what is asked for and what is answered."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Quantity, Text, Wire
+from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
 
 # `$` alone would let a line end pass
 Email = Annotated[str, Meta(min_length=3, max_length=200, pattern=r"^[^@\s]+@[^@\s]+$(?!\n)")]
@@ -63,7 +62,7 @@ class Vendor(Answer):
     city: str
     rating: Decimal
     is_active: bool
-    registered_at: datetime
+    registered_at: Moment
     workspace_id: UUID
 
 
@@ -79,7 +78,7 @@ class Step(Answer):
     """One status a request reached: when, and whose account took it there."""
 
     status: Literal["pending", "responded", "fulfilled"]
-    at: datetime
+    at: Moment
     user_id: UUID
 
 
@@ -94,7 +93,7 @@ class ContactRequest(Answer):
     quantity: Decimal
     message: str
     status: Literal["pending", "responded", "fulfilled"]
-    created_at: datetime
+    created_at: Moment
     item: ItemSnapshot
     history: list[Step]
     vendor: Vendor

@@ -22,7 +22,7 @@ function open({ as, url, options, counts }) {
   sockets.set(as, socket)
   socket.on('connect', () =>
     report(as, 'connect', {
-      recovered: socket.recovered,
+      recovered: Boolean(socket.recovered),
       sid: socket.io.engine.id,
       transport: socket.io.engine.transport.name,
     }),

@@ -42,7 +42,7 @@ WITH step AS (
     RETURNING i.*
 ), changed AS (
     SELECT i.workspace_id, i.id, i.user_id, i.name, i.unit, i.category, i.sku, s.version,
-           s.before AS previous_quantity, NULL::numeric AS previous_threshold,
+           s.before AS previous_quantity, i.min_threshold AS previous_threshold,
            s.after AS quantity, i.min_threshold,
            s.seq, s.reason, s.note, s.ref, s.occurred_at, s.position, i.updated_at
     FROM step s

@@ -1,0 +1,60 @@
+"""The health of the whole is that of its worst part."""
+
+import pytest
+
+from tests.gateway.processes import SERVICES, GatewayProcess
+
+
+async def test_ready_when_every_part_is(process: GatewayProcess) -> None:
+    status, found = await process.whole()
+    assert status == 200
+    assert found["service"] == "gateway"
+    assert found["status"] == "ready"
+    assert {name: part["status"] for name, part in found["services"].items()} == dict.fromkeys(
+        (*SERVICES, "envoy"), "ready"
+    )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_degraded_still_works(process: GatewayProcess, name: str) -> None:
+    process.health[name] = {"status": "degraded", "checks": {"nats": "away"}}
+    status, found = await process.whole()
+    assert (status, found["status"]) == (200, "degraded")
+    assert found["services"][name] == {"status": "degraded", "checks": {"nats": "away"}}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+async def test_unready_is_503(process: GatewayProcess, name: str) -> None:
+    process.health[name] = {"status": "unready", "checks": {"database": "away"}}
+    status, found = await process.whole()
+    assert (status, found["status"]) == (503, "unready")
+    assert found["services"][name]["checks"] == {"database": "away"}
+    others = [found["services"][other]["status"] for other in SERVICES if other != name]
+    assert others == ["ready"] * 3
+
+
+async def test_a_service_that_does_not_answer_is_away(process: GatewayProcess) -> None:
+    await process.stubs["vendor"].stop()
+    status, found = await process.whole()
+    assert (status, found["status"]) == (503, "unready")
+    assert found["services"]["vendor"] == {"status": "away"}
+
+
+async def test_each_socket_worker_counts(process: GatewayProcess) -> None:
+    process.health["worker"] = {"status": "unready", "checks": {}}
+    status, found = await process.whole()
+    assert status == 503
+    assert found["services"]["notification"]["status"] == "unready"
+
+
+async def test_an_answer_that_is_no_health_is_away(process: GatewayProcess) -> None:
+    process.health["auth"] = {"status": "fine"}
+    status, found = await process.whole()
+    assert status == 503
+    assert found["services"]["auth"] == {"status": "away"}
+
+
+async def test_the_process_answers_the_same_on_its_own_port(process: GatewayProcess) -> None:
+    port = process.environ["RESTOCK_GATEWAY_PORT"]
+    async with process.session.get(f"http://127.0.0.1:{port}/health") as answer:
+        assert await answer.json() == (await process.whole())[1]
