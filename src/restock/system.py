@@ -3,9 +3,12 @@
 The only module that knows all five. A service's package is imported when it is asked for, so a
 worker holds only its own code.
 
-    client ─▶ Envoy 3000 ─▶ auth 3100 · inventory 3101 · notification 3102 (sockets 3110+) · vendor 3103
-              gateway 3104 renders, supervises (admin 3105)       vendor ─▶ inventory
-    each service ─▶ its own database in PostgreSQL (Unix socket)  ◀─▶ NATS 3107
+    client ─▶ Envoy 3000 ─▶ auth 3100 · inventory 3101 · vendor 3103 ─▶ inventory
+                 ▲          notification 3102, its workers' sockets 3110 and on
+                 │
+              gateway 3104 renders Envoy's configuration, runs it (admin 3105), asks all for health
+
+    each service ─▶ its own database in PostgreSQL (Unix socket) and ◀─▶ NATS 3107
 """
 
 from collections.abc import Awaitable, Callable

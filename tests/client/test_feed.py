@@ -94,9 +94,10 @@ async def test_events_come_with_their_place_in_the_feed(sockets, signed_in, tran
     assert (second.event, second.seq) == ("vendor_contact_request", 2)
 
 
-async def test_after_drops_all_is_heard_once_and_in_order(sockets, signed_in):
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_after_drops_all_is_heard_once_and_in_order(sockets, signed_in, transport):
     heard = []
-    async with signed_in.feed() as feed:
+    async with signed_in.feed(transports=(transport,)) as feed:
         await feed.next_of("sync")
         for round_ in range(5):
             await sockets.write()

@@ -80,9 +80,15 @@ def test_one_of_a_later_version_is_refused(tmp_path: Path) -> None:
 def test_others_learn_where_the_engines_are_while_it_runs(tmp_path: Path) -> None:
     root = tmp_path / "data"
     directory = DataDir.claim(root)
-    passwords = {name: directory.secret(name) for name in (
-        "postgres.restock_auth", "postgres.restock_auth_owner", "nats.auth", "nats.operator",
-    )}
+    passwords = {
+        name: directory.secret(name)
+        for name in (
+            "postgres.restock_auth",
+            "postgres.restock_auth_owner",
+            "nats.auth",
+            "nats.operator",
+        )
+    }
     write_facts(root, {"postgres_socket": "/run/x", "nats_url": "nats://127.0.0.1:3107"})
     found = environment_of(root, "auth")
     assert found["RESTOCK_AUTH_NATS_PASSWORD"] == passwords["nats.auth"]

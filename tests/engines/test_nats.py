@@ -38,9 +38,13 @@ async def client_of(
 ) -> AsyncIterator[Client]:
     credential = engine.credential(user)
     client = await nats_connect(
-        engine.url, user=user, password=credential.password,
-        inbox_prefix=f"_INBOX_{user}".encode(), error_cb=(denials or Denials()).hear,
-        reconnect_time_wait=0.05, max_reconnect_attempts=-1,
+        engine.url,
+        user=user,
+        password=credential.password,
+        inbox_prefix=f"_INBOX_{user}".encode(),
+        error_cb=(denials or Denials()).hear,
+        reconnect_time_wait=0.05,
+        max_reconnect_attempts=-1,
     )
     try:
         yield client
@@ -58,11 +62,18 @@ async def test_a_service_publishes_only_what_is_its_own(nats: NatsEngine, servic
             await jetstream.publish(f"{service}.thing.happened", b"{}")
         await jetstream.publish(f"deadletters.{service}.{other}.thing", b"{}")
         denied = [
-            f"{other}.thing.happened", f"deadletters.{other}.x", "other", "$JS.API.STREAM.LIST",
-            "$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.DELETE.AUTH",
-            "$JS.API.STREAM.PURGE.DEADLETTERS", "$JS.API.STREAM.MSG.DELETE.DEADLETTERS",
-            "$JS.API.STREAM.MSG.GET.AUTH", f"$JS.API.CONSUMER.CREATE.INVENTORY.{other}",
-            f"$JS.API.CONSUMER.DELETE.INVENTORY.{service}", f"_INBOX_{other}.x",
+            f"{other}.thing.happened",
+            f"deadletters.{other}.x",
+            "other",
+            "$JS.API.STREAM.LIST",
+            "$JS.API.STREAM.CREATE.MINE",
+            "$JS.API.STREAM.DELETE.AUTH",
+            "$JS.API.STREAM.PURGE.DEADLETTERS",
+            "$JS.API.STREAM.MSG.DELETE.DEADLETTERS",
+            "$JS.API.STREAM.MSG.GET.AUTH",
+            f"$JS.API.CONSUMER.CREATE.INVENTORY.{other}",
+            f"$JS.API.CONSUMER.DELETE.INVENTORY.{service}",
+            f"_INBOX_{other}.x",
         ]
         if service != "notification":
             denied.append("push.someone")
@@ -99,7 +110,8 @@ async def test_a_service_consumes_by_its_own_durable(nats: NatsEngine) -> None:
         await jetstream.add_consumer(
             "INVENTORY",
             ConsumerConfig(
-                durable_name="notification", name="notification",
+                durable_name="notification",
+                name="notification",
                 filter_subjects=["inventory.item.fell_low", "inventory.item.ran_out"],
                 ack_policy=AckPolicy.EXPLICIT,
             ),
@@ -113,10 +125,12 @@ async def test_a_service_consumes_by_its_own_durable(nats: NatsEngine) -> None:
 
 async def test_nobody_without_a_password(nats: NatsEngine) -> None:
     for credential in (
-        Credential("", ""), Credential("auth", "wrong"), Credential("operator", ""),
+        Credential("", ""),
+        Credential("auth", "wrong"),
+        Credential("operator", ""),
         Credential("auth", nats.credential("vendor").password),
     ):
-        with pytest.raises(EngineError, match="(?i)authorization"):
+        with pytest.raises(EngineError, match=r"(?i)authorization"):
             await connect(nats.url, credential)
 
 

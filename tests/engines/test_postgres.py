@@ -48,15 +48,20 @@ async def test_service_roles_reach_their_own_database_only(postgres: PostgresEng
             "WHERE r.rolname = current_user AND d.deptype = 'o'"
         )
         assert owned == 0
-        for statement in ("CREATE TABLE mine (id int)", "CREATE SCHEMA mine",
-                          "CREATE TEMP TABLE mine (id int)"):
+        for statement in (
+            "CREATE TABLE mine (id int)",
+            "CREATE SCHEMA mine",
+            "CREATE TEMP TABLE mine (id int)",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
         await connection.close()
         others = {f"restock_{other}" for other in SERVICES if other != service}
         for database in others | {"postgres", "template1"}:
-            for url in (postgres.service_url(service, database=database),
-                        postgres.owner_url(service, database=database)):
+            for url in (
+                postgres.service_url(service, database=database),
+                postgres.owner_url(service, database=database),
+            ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await asyncpg.connect(url)
 
@@ -69,13 +74,16 @@ async def test_nobody_is_trusted(postgres: PostgresEngine) -> None:
     for role in ("restock_auth", "restock_auth_owner", "restock"):
         with pytest.raises(asyncpg.PostgresError):
             await asyncpg.connect(
-                user=role, database="restock_auth", host=str(postgres.socket_directory),
+                user=role,
+                database="restock_auth",
+                host=str(postgres.socket_directory),
                 passfile=os.devnull,
             )
     connection = await asyncpg.connect(postgres.admin_url())
     rules = await connection.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
-    hashed = await connection.fetch("SELECT rolname FROM pg_authid WHERE rolcanlogin "
-                                    "AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'")
+    hashed = await connection.fetch(
+        "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'"
+    )
     await connection.close()
     assert [rule["auth_method"] for rule in rules] == ["scram-sha-256"]
     assert hashed == []

@@ -38,7 +38,9 @@ async def test_another_process_with_the_same_pid_is_left_alone(tmp_path: Path) -
 
 async def test_one_that_does_not_listen_is_killed() -> None:
     deaf = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.01; done",
+        "/bin/sh",
+        "-c",
+        "trap '' TERM; echo up; while :; do sleep 0.01; done",
         stdout=asyncio.subprocess.PIPE,
     )
     assert deaf.stdout is not None
@@ -70,7 +72,8 @@ async def test_a_child_ends_when_its_parent_is_killed() -> None:
         "end_with_parent(int(sys.argv[1])); print(os.getpid(), flush=True); signal.pause()"
     )
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         "import os, subprocess, sys; "
         f"subprocess.run([sys.executable, '-c', {child!r}, str(os.getpid())])",
         stdout=asyncio.subprocess.PIPE,

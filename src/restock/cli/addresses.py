@@ -80,11 +80,15 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
         raise SettingsError("RESTOCK_GATEWAY_WORKERS: there is one gateway process on a machine")
     edge = load(PublicSettings, "gateway", environ)
     public = Address(
-        "the gateway", host or edge.listen_host, edge.listen_port or PUBLIC_PORT + offset,
+        "the gateway",
+        host or edge.listen_host,
+        edge.listen_port or PUBLIC_PORT + offset,
         "RESTOCK_GATEWAY_LISTEN_PORT",
     )
     admin = Address(
-        "Envoy's admin", LOOPBACK, edge.admin_port or ENVOY_ADMIN_PORT + offset,
+        "Envoy's admin",
+        LOOPBACK,
+        edge.admin_port or ENVOY_ADMIN_PORT + offset,
         "RESTOCK_GATEWAY_ADMIN_PORT",
     )
     nats = None

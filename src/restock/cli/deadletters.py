@@ -1,10 +1,11 @@
 """`restock deadletters`: the events that a consumer could not handle, listed and tried again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -44,8 +45,11 @@ class DeadLetter:
 
 
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR", show_default=True,
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR",
+    show_default=True,
     help="The system meant, unless RESTOCK_NATS_URL names a NATS server.",
 )
 
@@ -82,7 +86,7 @@ def replay(data_dir: Path, numbers: tuple[str, ...]) -> None:
         click.echo(f"{letter.seq}\t{letter.service}\t{letter.subject}\treplayed")
 
 
-def _run(work: "asyncio.Future[list[DeadLetter]]") -> list[DeadLetter]:
+def _run(work: Coroutine[Any, Any, list[DeadLetter]]) -> list[DeadLetter]:
     try:
         return asyncio.run(work)
     except EngineError as error:

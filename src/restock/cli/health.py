@@ -12,9 +12,7 @@ async def ask_health(host: str, port: int, *, timeout_s: float = 10.0) -> dict[s
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(
-                    b"GET /health HTTP/1.1\r\nHost: restock\r\nConnection: close\r\n\r\n"
-                )
+                writer.write(b"GET /health HTTP/1.1\r\nHost: restock\r\nConnection: close\r\n\r\n")
                 raw = await reader.read(256 * 1024)
                 while more := await reader.read(256 * 1024):
                     raw += more

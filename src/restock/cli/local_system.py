@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,7 @@ class LocalSystem:
                 await waiting
                 on_ready()
             parts = [engine.task for engine in self._engines() if engine.task is not None]
-            await asyncio.wait(
-                {stopping, supervising, *parts}, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({stopping, supervising, *parts}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             await self._drain(starting, supervising, halt)
@@ -137,9 +136,7 @@ class LocalSystem:
         write_facts(self._directory.root, self._facts())
         self._story.say(
             "engines ready: "
-            + ", ".join(
-                f"{engine.name} (pid {engine.pid})" for engine in self._engines()
-            )
+            + ", ".join(f"{engine.name} (pid {engine.pid})" for engine in self._engines())
         )
         await self._migrate({name: self._migrate_url(name) for name in databases})
 
@@ -175,7 +172,8 @@ class LocalSystem:
                     f"{_url_variable(service)}, as the owner of its tables"
                 )
             return given
-        assert self._postgres is not None
+        if self._postgres is None:
+            raise StartFailed(f"{_url_variable(service)} is missing")
         return self._postgres.owner_url(service)
 
     def _children(self) -> list[Child]:
@@ -194,12 +192,12 @@ class LocalSystem:
                         stop_timeout_s=DRAIN_TIMEOUT_S,
                         stage=stage,
                         log_path=self._directory.log_path(label),
-                        on_exited=lambda _code, label=label: self._count_exit(label),
+                        on_exited=partial(self._count_exit, label),
                     )
                 )
         return children
 
-    def _count_exit(self, label: str) -> None:
+    def _count_exit(self, label: str, _code: int) -> None:
         self._exits[label] = self._exits.get(label, 0) + 1
 
     def _environment(self, service: str, number: int) -> dict[str, str]:

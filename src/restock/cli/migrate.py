@@ -22,7 +22,8 @@ DATABASES = [name for name, part in PARTS.items() if part.database]
 @click.command()
 @click.argument("services", nargs=-1, type=click.Choice(DATABASES))
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False),
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
     help="Take the engines of the system running there, not those of the settings.",
 )
 def migrate(services: tuple[str, ...], data_dir: Path | None) -> None:

@@ -38,7 +38,8 @@ def run(service: str) -> None:
         raise click.ClickException(str(error)) from error
     try:
         if settings.workers > 1 and "RESTOCK_WORKER" not in environ:
-            asyncio.run(_supervise(service, settings.workers, bind(settings.host, port_of(card, settings))))
+            listening = bind(settings.host, port_of(card, settings))
+            asyncio.run(_supervise(service, settings.workers, listening))
         else:
             uvloop.run(run_service(card, settings, _given(settings.listen_fd)))
     except OSError as error:
@@ -53,7 +54,8 @@ def _given(fd: int) -> list[socket.socket] | None:
 async def _supervise(service: str, workers: int, listening: socket.socket) -> None:
     environ = environment()
     set_up_logging(
-        environ.get("RESTOCK_LOG_LEVEL") or "info", environ.get("RESTOCK_LOG_FORMAT") or "json",
+        environ.get("RESTOCK_LOG_LEVEL") or "info",
+        environ.get("RESTOCK_LOG_FORMAT") or "json",
         service=service,
     )
     stop = asyncio.Event()
@@ -64,7 +66,9 @@ async def _supervise(service: str, workers: int, listening: socket.socket) -> No
             name=f"{service}-{number}",
             argv=[sys.executable, "-P", "-m", "restock", "run", service],
             env={
-                **environ, "RESTOCK_WORKER": str(number), "RESTOCK_SUPERVISOR": str(os.getpid()),
+                **environ,
+                "RESTOCK_WORKER": str(number),
+                "RESTOCK_SUPERVISOR": str(os.getpid()),
             },
             sockets=[listening],
             stop_timeout_s=DRAIN_TIMEOUT_S,

@@ -14,8 +14,12 @@ from restock.engines.processes import Records
 
 @click.command()
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR", show_default=True, help="Where the system keeps everything.",
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR",
+    show_default=True,
+    help="Where the system keeps everything.",
 )
 def status(data_dir: Path) -> None:
     """Show each process of the system running on a data directory and its health.

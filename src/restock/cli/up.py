@@ -16,15 +16,25 @@ from restock.kernel.settings import SettingsError, environment
 
 @click.command()
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR", show_default=True, help="Where everything is kept.",
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR",
+    show_default=True,
+    help="Where everything is kept.",
 )
 @click.option(
-    "--port-offset", type=click.IntRange(min=0, max=65535), default=0,
-    envvar="RESTOCK_PORT_OFFSET", show_default=True, help="Added to every port.",
+    "--port-offset",
+    type=click.IntRange(min=0, max=65535),
+    default=0,
+    envvar="RESTOCK_PORT_OFFSET",
+    show_default=True,
+    help="Added to every port.",
 )
 @click.option(
-    "--host", default=None, help="Address of the gateway.  [default: 127.0.0.1]",
+    "--host",
+    default=None,
+    help="Address of the gateway.  [default: 127.0.0.1]",
 )
 def up(data_dir: Path, port_offset: int, host: str | None) -> None:
     """Start the engines, the four services and the gateway; stop them all on Ctrl-C.
@@ -41,8 +51,9 @@ async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants SIGHUP ignored
-            loop.add_signal_handler(number, stop.set)
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # started by nohup
+        loop.add_signal_handler(number, stop.set)
     environ = environment()
     addresses = plan(environ, offset=port_offset, host=host)
     directory = await asyncio.to_thread(DataDir.claim, data_dir)

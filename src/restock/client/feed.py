@@ -116,8 +116,9 @@ class Feed:
     async def drop(self) -> None:
         """Break the connection as a failing network would; the feed connects again by itself."""
         engine = self._socket.eio if self._socket else None
-        if engine is not None and engine.ws is not None:
-            await engine.ws.close()
+        broken = (engine.ws or engine.http) if engine is not None else None
+        if broken is not None:
+            await broken.close()
 
     async def _stay_connected(self) -> None:
         try:

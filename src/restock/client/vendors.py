@@ -5,8 +5,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
-
 from restock.client.paging import PAGE_SIZE, pages
 from restock.client.shapes import ContactRequest, Vendor
 from restock.client.transport import Call, Reply, TokenSource, Transport, new_key
@@ -92,17 +90,11 @@ class Vendors:
         return self._list("/requests", {"limit": PAGE_SIZE}, ContactRequest)
 
     async def set_status(
-        self,
-        request_id: UUID,
-        status: str,
-        *,
-        message: str | UnsetType = UNSET,
-        key: str | None = None,
+        self, request_id: UUID, status: str, *, key: str | None = None
     ) -> ContactRequest:
         """Take a request one step further: "responded", then "fulfilled"."""
-        body = {"status": status, "message": message}
         path = f"/requests/{request_id}/status"
-        return (await self._change("PATCH", path, body, key)).read(ContactRequest)
+        return (await self._change("PATCH", path, {"status": status}, key)).read(ContactRequest)
 
     def _list(self, path: str, params: Mapping[str, Any], kind: type) -> AsyncIterator[Any]:
         call = Call(method="GET", path=ROOT + path, params=params)

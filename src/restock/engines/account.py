@@ -84,12 +84,21 @@ def _make(name: str) -> pwd.struct_passwd:
     if program is None:
         raise EngineError(f"PostgreSQL can't run as root and there is no useradd here: {advice}")
     command = [
-        program, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
-        "--shell", "/usr/sbin/nologin", "--comment", "PostgreSQL of Restock", name,
+        program,
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        "/usr/sbin/nologin",
+        "--comment",
+        "PostgreSQL of Restock",
+        name,
     ]
     said = ""
     for _ in range(20):  # another start may be making it, or hold the lock of /etc/passwd
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         said = done.stderr.strip()
         entry = _find(name)
         if entry is not None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import signal
+import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -99,10 +100,19 @@ class Cluster:
             file.write(password_of(SUPERUSER, directory.secret))
             os.fchown(fd, self.account.uid, self.account.gid)
         command = [
-            str(self.programs / "bin" / "initdb"), "-D", str(fresh), "-U", SUPERUSER,
-            "--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            "--no-instructions", *([] if durable else ["--no-sync"]),
+            str(self.programs / "bin" / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            SUPERUSER,
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+            *([] if durable else ["--no-sync"]),
         ]
         try:
             await self._run_to_end(command, directory)
@@ -116,9 +126,15 @@ class Cluster:
     async def _run_to_end(self, command: list[str], directory: DataDir) -> None:
         """Run initdb as the account. Raises EngineError; cancelled, initdb is ended."""
         process = await asyncio.create_subprocess_exec(
-            *command, env=environment(), cwd="/", stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True, umask=0o077, **self.identity,
+            *command,
+            env=environment(),
+            cwd="/",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o077,
+            **self.identity,
         )
         directory.records.note("initdb", process.pid)
         try:
@@ -133,9 +149,10 @@ class Cluster:
         if process.returncode != 0:
             raise EngineError(f"initdb failed:\n{said.decode('utf-8', 'replace').strip()}")
 
-    def find_socket_directory(self) -> tuple[Path, bool]:
+    def find_socket_directory(self, identity: str) -> tuple[Path, bool]:
         """Where the socket goes: by the data, or, if that path is too long for a socket, in a
-        private directory made now. The second value says that it was made now."""
+        private directory elsewhere, named by the data directory's `identity`. The second
+        value says that it is elsewhere."""
         wanted = self.place / "postgres-socket"
         if len(os.fsencode(wanted / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
             own(wanted, self.account)
@@ -143,7 +160,14 @@ class Cluster:
         runtime = Path(f"/run/user/{os.geteuid()}")
         usable = self.account.is_self and os.access(runtime, os.W_OK | os.X_OK)
         place = runtime if usable else Path(tempfile.gettempdir())
-        made = Path(tempfile.mkdtemp(prefix="restock-", dir=place))
+        made = place / f"restock-{identity}"
+        try:
+            made.mkdir(mode=0o700)
+        except FileExistsError:  # ours, left by a `kill -9`, or a trap of somebody else's
+            found = made.lstat()
+            ours = found.st_uid == self.account.uid and found.st_mode == stat.S_IFDIR | 0o700
+            if not ours:
+                made = Path(tempfile.mkdtemp(prefix="restock-", dir=place))
         own(made, self.account)
         return made, True
 

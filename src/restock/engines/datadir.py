@@ -1,11 +1,11 @@
 """The data directory: everything a system on one machine keeps, and who works on it.
 
-    restock.json     what this is: format and an id
-    lock             held while a process works on the directory
-    secrets.json     passwords made at the first start, readable by their owner only
-    run/             the processes started, see `processes`
-    logs/            one log file a process
-    postgres, nats   the engines' own
+restock.json     what this is: format and an id
+lock             held while a process works on the directory
+secrets.json     passwords made at the first start, readable by their owner only
+run/             the processes started, see `processes`
+logs/            one log file a process
+postgres, nats   the engines' own
 """
 
 import fcntl

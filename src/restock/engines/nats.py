@@ -167,9 +167,13 @@ async def connect(url: str, credential: Credential) -> Client:
 
     try:
         return await nats.connect(
-            url, user=credential.user or None, password=credential.password or None,
-            inbox_prefix=f"_INBOX_{credential.user}".encode(), allow_reconnect=False,
-            connect_timeout=5, error_cb=on_error,
+            url,
+            user=credential.user or None,
+            password=credential.password or None,
+            inbox_prefix=f"_INBOX_{credential.user}".encode(),
+            allow_reconnect=False,
+            connect_timeout=5,
+            error_cb=on_error,
         )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         why = failures[-1] if failures else error

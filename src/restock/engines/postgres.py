@@ -76,7 +76,9 @@ class PostgresEngine(Engine):
         cluster = await asyncio.to_thread(Cluster.at, self._directory, account)
         self._cluster = cluster
         await cluster.initialise(self._directory, durable=self._options.get("fsync") != "off")
-        self.socket_directory, self._remove_socket_directory = cluster.find_socket_directory()
+        self.socket_directory, self._remove_socket_directory = cluster.find_socket_directory(
+            self._directory.identity
+        )
         configuration = cluster.configure(self.socket_directory, self._options)
         await self.launch(self._child(cluster, configuration))
         try:
@@ -109,9 +111,7 @@ class PostgresEngine(Engine):
 
     def env_for(self, service: str) -> dict[str, str]:
         """What the service's environment says of its database."""
-        return database_environment(
-            service, str(self.socket_directory), self._directory.secret
-        )
+        return database_environment(service, str(self.socket_directory), self._directory.secret)
 
     async def create_database(
         self, name: str, *, service: str, template: str | None = None

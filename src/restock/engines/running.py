@@ -60,8 +60,11 @@ class Engine(ABC):
         self._running = asyncio.create_task(self._supervisor.run(self._stop), name=self.name)
         try:
             while not await self.ready():
-                await asyncio.wait({ended, self._running}, timeout=POLL_S,
-                                   return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    [ended, self._running],  # type: ignore[type-var]
+                    timeout=POLL_S,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 if ended.done() or self._running.done():
                     code = ended.result() if ended.done() else "none"
                     raise EngineError(

@@ -27,9 +27,11 @@ from restock.kernel.database import Database, DatabaseAway
 from restock.kernel.stopping import pause, unless_stopped
 from restock.kernel.telemetry import follow, log
 
-FETCH_MOST = 200
+FETCH_MOST = 50
 FETCH_WAIT_S = 5.0
-ACK_WAIT_S = 30.0
+# What a killed consumer had fetched waits this long for another. A batch that takes longer is
+# delivered twice, and the inbox keeps its effects single.
+ACK_WAIT_S = 10.0
 DELIVERIES_MOST = 8
 RETRY_DELAYS_S = (1, 5, 30, 120, 600)
 AWAY_DELAY_S = 1.0

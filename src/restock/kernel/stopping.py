@@ -17,6 +17,8 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
     finally:
         stopping.cancel()
         working.cancel()
+        # how the work takes its cancellation must not be reported as an error nobody looked at
+        await asyncio.gather(stopping, working, return_exceptions=True)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

@@ -6,9 +6,10 @@ publishes  nothing on JetStream; push.user.<id> between its own processes
 consumes   inventory.item.fell_low|ran_out|recovered, vendor.vendor.registered,
            vendor.request.opened|responded|fulfilled
 
-Beside the files every service has: engine.py, the Socket.IO core; sockets.py, who may connect and
-what is in which room; connection.py, one socket's place in its feed; positions.py, where a
-client resumes; pushes.py, the news between processes.
+Beside the files every service has: engine.py, the Socket.IO core; backlog.py, what waits to be
+sent to one client; sockets.py, who may connect and what is in which room; connection.py, one
+socket's place in its feed; positions.py, where a client resumes; pushes.py, the news between
+processes.
 """
 
 from restock.kernel.service import Service

@@ -23,16 +23,15 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 from socketio.packet import CONNECT, CONNECT_ERROR
 
 from restock.kernel.telemetry import log
+from restock.notification.backlog import Backlog
 
 CONNECT_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 2.0
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
 FRAME_BYTES_MOST = 16 * 1024
-BACKLOG_BYTES_MOST = 128 * 1024
-BACKLOG_BYTES_LOW = 32 * 1024
-BACKLOG_PACKETS_MOST = 2_000
-PACKET_OVERHEAD_BYTES = 64
+PACKETS = tuple("0123456")
+BINARY = ("5", "6")
 
 OPEN_SOCKETS = Gauge(
     "restock_sockets_open", "Engine.IO connections open.", multiprocess_mode="livesum"
@@ -81,7 +80,7 @@ class Link:
         self.joined = False
         self._engine = engine
         self._socket = socket
-        self._backlog: _Backlog = socket.queue
+        self._backlog: Backlog = socket.queue
         self._backlog.overflowed = lambda: self.close("slow reader")
         self._timer = self._await_connect()
 
@@ -257,6 +256,8 @@ class _SocketIO(socketio.AsyncServer):
         if link is None or link.closing:
             return
         try:
+            if not isinstance(data, str) or data[:1] in BINARY:
+                raise ValueError("nothing of ours is binary")
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # the library raises many kinds for a packet it can't read
             log.info("sockets.bad_packet", why=repr(error))
@@ -318,54 +319,8 @@ class _EngineIO(engineio.AsyncServer):
         """`<worker>-…`: the gateway sends a polling client back to its worker by it."""
         return f"{self._worker}-{secrets.token_urlsafe(15)}"
 
-    def create_queue(self, *_args: Any, **_options: Any) -> "_Backlog":
-        return _Backlog()
-
-
-class _Backlog(asyncio.Queue[Any]):
-    """What waits to be sent to one client, counted in bytes.
-
-    The library takes all of it at once and then writes packet by packet, so a client that doesn't
-    read holds at most twice the limit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.low = asyncio.Event()
-        self.low.set()
-        self.full_of_bytes = False
-        self.overflowed: Callable[[], None] = _nobody
-        self._bytes = 0
-        self._released = False
-
-    def release(self) -> None:
-        """Forget what waits: nobody is going to read it."""
-        self._released = True
-        self._queue.clear()  # type: ignore[attr-defined]
-        self._bytes = 0
-        self.low.set()
-
-    def _put(self, item: Any) -> None:
-        size = _size(item)
-        if self._released:
-            super()._put(item)
-            return
-        if self._bytes + size > BACKLOG_BYTES_MOST or self.qsize() >= BACKLOG_PACKETS_MOST:
-            if not self.full_of_bytes:
-                self.full_of_bytes = True
-                self.overflowed()
-            return
-        self._bytes += size
-        if self._bytes > BACKLOG_BYTES_LOW:
-            self.low.clear()
-        super()._put(item)
-
-    def _get(self) -> Any:
-        item = super()._get()
-        self._bytes = max(0, self._bytes - _size(item))
-        if self._bytes <= BACKLOG_BYTES_LOW:
-            self.low.set()
-        return item
+    def create_queue(self, *_args: Any, **_options: Any) -> "Backlog":
+        return Backlog()
 
 
 class _Stream(WebSocket):
@@ -383,16 +338,12 @@ class _Stream(WebSocket):
         self._transport = getattr(protocol, "transport", None)
         return await super().__call__(environ)
 
+    async def wait(self) -> Any:
+        frame = await super().wait()
+        if not isinstance(frame, str) or frame[:1] not in PACKETS:
+            raise OSError("not a packet of Engine.IO")
+        return frame
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def _size(item: Any) -> int:
-    if item is None or not isinstance(item.data, str):
-        return PACKET_OVERHEAD_BYTES
-    return PACKET_OVERHEAD_BYTES + len(item.data)
-
-
-def _nobody() -> None:
-    """No link looks after this backlog yet."""
