@@ -25,8 +25,7 @@ ACCOUNT = {"email": "kept@example.com", "name": "Kept", "password": "a long enou
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def up() -> AsyncIterator[Up]:
     """One system for this file; the tests follow its life in their order."""
-    place = Path(tempfile.mkdtemp(prefix="restock-up-"))
-    os.chmod(place, 0o711)
+    place = _reachable_place()
     system = Up(place / "data", free_offset())
     await system.start()
     await system.ready()
@@ -161,6 +160,13 @@ async def test_told_to_stop_it_leaves_nothing(up: Up) -> None:
     shown = await ran("status", "--data-dir", str(up.root))
     assert shown.code == 1
     assert "nothing runs" in shown.err
+
+
+def _reachable_place() -> Path:
+    """A directory that PostgreSQL's own account may pass through."""
+    place = Path(tempfile.mkdtemp(prefix="restock-up-"))
+    place.chmod(0o711)
+    return place
 
 
 async def _operator(up: Up) -> Client:

@@ -15,7 +15,7 @@ ORIGIN = "https://app.example"
 @pytest_asyncio.fixture(scope="session")
 async def shared_front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     directory = tmp_path_factory.mktemp("envoy")
-    async with front(directory, workers=3, origins=(ORIGIN,), headers_timeout=1) as it:
+    async with front(directory, workers=3, origins=(ORIGIN,)) as it:
         yield it
 
 

@@ -98,6 +98,13 @@ async def test_what_is_no_token_is_refused(edge: Front, value: str) -> None:
     await refused(edge, {"authorization": value})
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+async def test_a_good_token_lets_in(edge: Front, scheme: str) -> None:
+    headers = {"authorization": f"{scheme} {edge.signer.token()}"}
+    async with edge.request("GET", ITEMS, headers=headers) as answer:
+        assert answer.status == 200
+
+
 async def test_two_tokens_are_refused(edge: Front) -> None:
     bearer = edge.bearer()["authorization"]
     await refused(edge, [("authorization", bearer), ("authorization", bearer)])

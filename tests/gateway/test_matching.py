@@ -109,6 +109,12 @@ async def test_a_session_stays_with_its_worker(edge: Front, worker: int) -> None
     assert [len(stub.seen) for stub in edge.workers] == [4 * (i == worker) for i in range(3)]
 
 
+async def test_worker_10_is_not_taken_for_worker_1(tmp_path: Path) -> None:
+    async with front(tmp_path, workers=11) as edge:
+        for worker in (1, 10):
+            assert f'"worker-{worker}"' in await _text(edge, f"/socket.io/?sid={worker}-Zm9v")
+
+
 async def test_handshakes_are_shared_by_all_workers(edge: Front) -> None:
     for _ in range(60):
         async with edge.request("GET", "/socket.io/?EIO=4&transport=polling") as answer:
@@ -157,8 +163,8 @@ async def echo(request: web.Request) -> web.StreamResponse:
 async def test_a_poll_cannot_pass_for_a_websocket_to_send_a_huge_body(edge: Front) -> None:
     huge = b"x" * 2_000_000
     disguises = ({}, {"upgrade": "websocket"}, {"connection": "upgrade", "upgrade": "websocket"})
-    for headers in disguises:
-        async with edge.request("POST", "/socket.io/", headers=headers, data=huge) as answer:
+    for method, headers in (*(("POST", disguise) for disguise in disguises), ("GET", disguises[1])):
+        async with edge.request(method, "/socket.io/", headers=headers, data=huge) as answer:
             assert answer.status in (403, 413)
     assert all(not stub.seen for stub in edge.workers)
 

@@ -10,8 +10,10 @@ from typing import Any
 import click
 import uvloop
 
+from restock.engines.failures import PortTaken
+from restock.engines.ports import listen
 from restock.engines.processes import end_with_parent
-from restock.kernel.runner import bind, port_of, run_service
+from restock.kernel.runner import port_of, run_service
 from restock.kernel.settings import SettingsError, environment, load
 from restock.kernel.supervisor import Child, Supervisor
 from restock.kernel.telemetry import log, set_up_logging
@@ -37,18 +39,23 @@ def run(service: str) -> None:
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
     try:
+        listening = _listening(service, settings.host, port_of(card, settings), settings.listen_fd)
         if settings.workers > 1 and "RESTOCK_WORKER" not in environ:
-            listening = bind(settings.host, port_of(card, settings))
             asyncio.run(_supervise(service, settings.workers, listening))
         else:
-            uvloop.run(run_service(card, settings, _given(settings.listen_fd)))
+            uvloop.run(run_service(card, settings, [listening]))
     except OSError as error:
         raise click.ClickException(f"{service}: {error}") from error
 
 
-def _given(fd: int) -> list[socket.socket] | None:
-    """The listening socket a parent handed over."""
-    return None if fd < 0 else [socket.socket(fileno=fd)]
+def _listening(service: str, host: str, port: int, fd: int) -> socket.socket:
+    """The listening socket a parent handed over, or one of our own."""
+    if fd >= 0:
+        return socket.socket(fileno=fd)
+    try:
+        return listen(host, port, backlog=2048)
+    except PortTaken as error:
+        raise click.ClickException(f"{error}: set RESTOCK_{service.upper()}_PORT") from error
 
 
 async def _supervise(service: str, workers: int, listening: socket.socket) -> None:
