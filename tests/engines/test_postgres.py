@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from restock.engines import cluster
 from restock.engines.account import postgres_account
 from restock.engines.cluster import ELSEWHERE, Cluster
 from restock.engines.datadir import DataDir
@@ -177,8 +179,7 @@ async def test_a_server_nobody_wrote_down_is_ended_too(
     assert before is not None
     found = mark(before)
     assert found is not None
-    cluster = Cluster.at(directory, postgres_account())
-    await asyncio.to_thread(cluster.clear)
+    await asyncio.to_thread(Cluster.at(directory, postgres_account()).clear)
     assert not alive(found)
 
 
@@ -291,3 +292,23 @@ def _servers_on(engine: PostgresEngine) -> list[int]:
 async def _until_ready_as_another(engine: PostgresEngine, before: int) -> None:
     while engine.pid in (None, before) or not await engine.ready():
         await asyncio.sleep(0.005)
+
+
+def test_only_what_belonged_to_a_vanished_temporary_directory_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, temporary = tmp_path / "elsewhere", tmp_path / "temporary"
+    monkeypatch.setattr(cluster, "ELSEWHERE", elsewhere)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    owners = {
+        "gone": temporary / "gone",
+        "there": temporary / "there",
+        "unmounted": tmp_path / "disk" / "data",
+    }
+    (temporary / "there").mkdir(parents=True)
+    for name, root in owners.items():
+        (elsewhere / name / "postgres").mkdir(parents=True)
+        (elsewhere / name / "data-directory").write_text(f"{root}\n")
+    (elsewhere / "unknown").mkdir()
+    cluster.forget_vanished()
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["there", "unknown", "unmounted"]

@@ -19,9 +19,10 @@ from restock.cli.story import Story
 from restock.engines.datadir import DataDir, log_end
 from restock.engines.failures import EngineError
 from restock.engines.local import forget_facts, write_facts
-from restock.engines.nats import NatsEngine
+from restock.engines.nats import OPERATOR_PASSWORD, NatsEngine, bring_streams
 from restock.engines.postgres import PostgresEngine, require_version
 from restock.engines.running import Engine
+from restock.engines.streams import replicas_of
 from restock.kernel.revision import is_current
 from restock.kernel.supervisor import Child, Supervisor
 from restock.system import PARTS
@@ -125,10 +126,12 @@ class LocalSystem:
             self._nats = NatsEngine(
                 self._directory,
                 port=self._addresses.nats.port,
-                replicas=int(self._environ.get("RESTOCK_STREAM_REPLICAS") or 1),
+                replicas=replicas_of(self._environ),
                 log=self._story,
             )
             jobs.append(self._nats.start())
+        else:
+            jobs.append(self._bring_streams())
         # All of them are waited for even when one fails: what was started must be stopped whole.
         for result in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -147,6 +150,12 @@ class LocalSystem:
                 f"PostgreSQL's files are in {postgres.place}: the user it runs as can't reach "
                 f"{self._directory.root}",
                 kind="warn",
+            )
+
+    async def _bring_streams(self) -> None:
+        if await bring_streams(self._environ) is None:
+            self._story.say(
+                f"streams are left as they are: {OPERATOR_PASSWORD} is not set", kind="warn"
             )
 
     async def _migrate(self, urls: Mapping[str, str]) -> None:

@@ -9,8 +9,7 @@ import click
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
-from restock.engines.nats import Credential, connect
-from restock.engines.streams import ensure_streams
+from restock.engines.nats import bring_streams
 from restock.kernel.migrate import MigrationError
 from restock.kernel.migrate import migrate as migrate_database
 from restock.kernel.settings import environment
@@ -38,7 +37,7 @@ def migrate(services: tuple[str, ...], data_dir: Path | None) -> None:
             ran = migrate_database(service, url)
             click.echo(f"{service}: {', '.join(ran) if ran else 'up to date'}")
         if not services:
-            touched = asyncio.run(_streams(_operator(data_dir)))
+            touched = asyncio.run(bring_streams(_operator(data_dir)))
             if touched is not None:
                 click.echo(f"streams: {', '.join(touched) if touched else 'up to date'}")
     except (EngineError, MigrationError) as error:
@@ -57,17 +56,3 @@ def _url(service: str, data_dir: Path | None) -> str:
 
 def _operator(data_dir: Path | None) -> Mapping[str, str]:
     return environment_of(data_dir, OPERATOR) if data_dir is not None else environment()
-
-
-async def _streams(environ: Mapping[str, str]) -> list[str] | None:
-    url = environ.get("RESTOCK_NATS_URL")
-    password = environ.get("RESTOCK_NATS_OPERATOR_PASSWORD")
-    if not url or not password:
-        return None
-    user = environ.get("RESTOCK_NATS_OPERATOR_USER") or OPERATOR
-    client = await connect(url, Credential(user, password))
-    try:
-        replicas = int(environ.get("RESTOCK_STREAM_REPLICAS") or 1)
-        return await ensure_streams(client, replicas=replicas)
-    finally:
-        await client.close()

@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
+import socket
 from pathlib import Path
 
 import click
 
-from restock.cli.addresses import bind_services, plan
+from restock.cli.addresses import Addresses, bind_services, plan
 from restock.cli.local_system import LocalSystem, StartFailed
 from restock.cli.story import Story
 from restock.engines.datadir import DataDir
-from restock.engines.failures import EngineError
+from restock.engines.failures import EngineError, PortTaken
 from restock.kernel.settings import SettingsError, environment
+
+PATIENCE_S = 5.0
 
 
 @click.command()
@@ -47,6 +50,22 @@ def up(data_dir: Path, port_offset: int, host: str | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
+async def _bind(addresses: Addresses, *, patient: bool) -> dict[str, socket.socket]:
+    """The services' listening sockets. Raises PortTaken.
+
+    `patient` after an earlier start was killed: its Envoy ends by itself, but perhaps not yet.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + (PATIENCE_S if patient else 0)
+    while True:
+        try:
+            return bind_services(addresses)
+        except PortTaken:
+            if clock() >= until:
+                raise
+        await asyncio.sleep(0.1)
+
+
 async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -62,7 +81,7 @@ async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
         if directory.ended:
             story.say(f"ended what an earlier start left: {', '.join(directory.ended)}")
         story.say(f"data directory {directory.root}")
-        sockets = bind_services(addresses)
+        sockets = await _bind(addresses, patient=bool(directory.ended))
         system = LocalSystem(directory, addresses, sockets, environ, story)
 
         def tell_ready() -> None:

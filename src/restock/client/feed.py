@@ -21,6 +21,7 @@ import socketio
 
 from restock.client.identity import Identity
 from restock.client.refusals import FeedRefused, GatewayUnreachable
+from restock.client.transport import unrepeating_session
 
 FIRST_WAIT = 0.1  # seconds
 LONGEST_WAIT = 5.0
@@ -157,7 +158,9 @@ class Feed:
         self._token = await self._identity.token()
         self._refusal = None
         dropped = asyncio.Event()
-        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        client = socketio.AsyncClient(
+            reconnection=False, handle_sigint=False, http_session=unrepeating_session()
+        )
         client.on("*", self._hear)
         client.on("connect_error", self._note_refusal)
         client.on("disconnect", lambda *reason: dropped.set())

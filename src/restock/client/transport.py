@@ -90,14 +90,9 @@ class Transport:
     async def open(self, connections: int) -> None:
         """Make ready for calls, at most `connections` at once."""
         connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30)
-        self._http = aiohttp.ClientSession(
-            connector=connector,
-            timeout=ATTEMPT_TIMEOUT,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "restock"},
+        self._http = unrepeating_session(
+            connector=connector, timeout=ATTEMPT_TIMEOUT, headers={"User-Agent": "restock"}
         )
-        # what is sent again is decided here: a DELETE that aiohttp repeats would seem never done
-        self._http._retry_connection = False
 
     async def close(self) -> None:
         """Close every connection."""
@@ -220,6 +215,14 @@ class _Attempts:
             f"{call.method} {self._transport.url}{call.path}: {reason}",
             may_have_happened=self.maybe_done,
         )
+
+
+def unrepeating_session(**options: Any) -> aiohttp.ClientSession:
+    """A session that sends nothing again by itself: a DELETE that was repeated unseen would seem
+    never done, and a poll would lose the events of its first answer."""
+    session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), **options)
+    session._retry_connection = False
+    return session
 
 
 def new_key() -> str:

@@ -258,13 +258,13 @@ def _place(directory: DataDir, account: Account) -> Path:
             "name a data directory it can reach with --data-dir, or do not run as root"
         )
     if not link.is_symlink():
-        _forget_vanished()
+        forget_vanished()
         (place / "data-directory").write_text(f"{root}\n")
         link.symlink_to(place / "postgres")
     return place
 
 
-def _forget_vanished() -> None:
+def forget_vanished() -> None:
     """Remove the files of data directories that were temporary and are gone.
 
     Only those: a directory that isn't there may also be a disk that isn't mounted.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from restock.engines.failures import EngineError
 from restock.engines.names import OPERATOR, SERVICES, nats_environment
 from restock.engines.ports import require_free
 from restock.engines.running import Engine
-from restock.engines.streams import ensure_streams
+from restock.engines.streams import ensure_streams, replicas_of
 from restock.kernel.supervisor import Child
 
 HOST = "127.0.0.1"
+OPERATOR_PASSWORD = "RESTOCK_NATS_OPERATOR_PASSWORD"  # noqa: S105 (a variable's name)
 LARGEST_STORE = 8 * 1024**3  # bytes; more than all streams may hold together
 LARGEST_MESSAGE = 1024 * 1024
 
@@ -153,6 +155,22 @@ def rights(service: str) -> dict[str, Any]:
         publish.append("push.>")
         hear.append("push.>")
     return {"publish": {"allow": publish}, "subscribe": {"allow": hear}}
+
+
+async def bring_streams(environ: Mapping[str, str]) -> list[str] | None:
+    """Make and change the streams on the server that the settings name, as its operator.
+
+    Returns what was touched; None when they name no server or no operator. Raises EngineError.
+    """
+    url, password = (environ.get(name) for name in ("RESTOCK_NATS_URL", OPERATOR_PASSWORD))
+    if not url or not password:
+        return None
+    user = environ.get("RESTOCK_NATS_OPERATOR_USER") or OPERATOR
+    client = await connect(url, Credential(user, password))
+    try:
+        return await ensure_streams(client, replicas=replicas_of(environ))
+    finally:
+        await client.close()
 
 
 async def connect(url: str, credential: Credential) -> Client:

@@ -5,6 +5,7 @@ have their own, the only one from which a message may be removed.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from nats.aio.client import Client
@@ -23,6 +24,14 @@ LARGEST_BYTES = {
     "VENDOR": 512 * MIB,
     DEADLETTERS: 512 * MIB,
 }
+
+
+def replicas_of(environ: Mapping[str, str]) -> int:
+    """RESTOCK_STREAM_REPLICAS: on how many servers each stream is kept. Raises EngineError."""
+    text = environ.get("RESTOCK_STREAM_REPLICAS") or "1"
+    if text not in ("1", "3", "5"):
+        raise EngineError(f"RESTOCK_STREAM_REPLICAS must be 1, 3 or 5, not {text!r}")
+    return int(text)
 
 
 def definition(name: str, *, replicas: int) -> dict[str, Any]:
