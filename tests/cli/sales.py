@@ -10,23 +10,28 @@ HEAD = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerI
 CODES = ["T1", "t1", "C20", "M-7", "BOX", "POST", "K9", "ret"]
 
 
-def _days() -> list[str]:
+def _days(days: int, rows_a_day: int, codes: list[str]) -> list[str]:
     chance = random.Random(7)
-    days = []
-    for day in range(1, 4):
+    texts = []
+    for day in range(1, days + 1):
         rows = []
-        for number in range(60):
-            code = chance.choice(CODES)
+        for number in range(rows_a_day):
+            code = chance.choice(codes)
             back = code == "ret" or chance.random() < 0.15
             quantity = -chance.randint(1, 9) if back else chance.choice([1, 1, 2, 3, 6, 12, 24])
             invoice = f"{'C' if back else ''}{day}{number:03}"
-            when = f"2024-05-0{day} {8 + number // 10:02}:{number % 60:02}:00"
+            when = f"2024-05-0{day} {8 + number * 10 // rows_a_day:02}:{number % 60:02}:00"
             rows.append(f'{invoice},{code},"{code}, a thing",{quantity},{when},1.25,,Here\n')
-        days.append(HEAD + "".join(rows))
-    return days
+        texts.append(HEAD + "".join(rows))
+    return texts
 
 
-SALES = _days()
+SALES = _days(3, 60, CODES)
+
+
+def many_sales() -> list[str]:
+    """A week of a larger shop: 9,000 rows of 400 items."""
+    return _days(6, 1500, [*CODES, *(f"{number:05}" for number in range(400))])
 
 
 @dataclass

@@ -68,7 +68,7 @@ async def test_service_roles_reach_their_own_database_only(postgres: PostgresEng
                     await asyncpg.connect(url)
 
 
-async def test_nobody_is_trusted(postgres: PostgresEngine) -> None:
+async def test_nobody_is_trusted(postgres: PostgresEngine, scratch: Path) -> None:
     url = postgres.service_url("auth")
     password = url.split("@")[0].rpartition(":")[2]
     with pytest.raises(asyncpg.InvalidPasswordError):
@@ -79,7 +79,7 @@ async def test_nobody_is_trusted(postgres: PostgresEngine) -> None:
                 user=role,
                 database="restock_auth",
                 host=str(postgres.socket_directory),
-                passfile=os.devnull,
+                passfile=str(scratch / "no-such-file"),
             )
     connection = await asyncpg.connect(postgres.admin_url())
     rules = await connection.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")

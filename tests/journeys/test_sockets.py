@@ -95,7 +95,6 @@ async def test_an_alert_and_a_request_arrive_at_once(system, node, transport):
         assert (request["itemId"], request["quantity"]) == (str(item.id), 25)
         for step in ("responded", "fulfilled"):
             await seller.gateway.vendors.set_status(request["id"], step)
-        types = [args[0]["type"] for args in buyers.heard("new_notification")]
         await buyers.hears("new_notification", 3)
         types = [args[0]["type"] for args in buyers.heard("new_notification")]
         assert types == ["low_stock", "request_responded", "request_fulfilled"]

@@ -152,10 +152,11 @@ def _settling(exchange: Exchange, send: Send) -> Callable[[Message], Awaitable[N
             start = message
             return
         if start is not None:
-            held, start = start, None
-            body = message.get("body", b"")
+            held: Any = start
+            start = None
+            body: Any = message.get("body", b"")
             try:
-                await exchange.settle(held["status"], held["headers"], body)  # type: ignore[typeddict-item, arg-type]
+                await exchange.settle(held["status"], held["headers"], body)
             except DatabaseAway as fault:
                 for part in problem_messages(fault):
                     await send(part)

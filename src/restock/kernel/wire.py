@@ -70,7 +70,8 @@ def decode(raw: bytes, kind: type[T]) -> T:
 def plain(number: Decimal) -> Decimal:
     """The same number in its shortest plain form: 5, not 5.000000 or 5E0."""
     normal = number.normalize()
-    return normal.quantize(Decimal(1)) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+    is_whole = normal == normal.to_integral_value()
+    return normal.quantize(Decimal(1)) if is_whole else normal
 
 
 @cache
