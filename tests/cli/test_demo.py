@@ -6,7 +6,9 @@ import json
 import pytest_asyncio
 from click.testing import CliRunner
 
+from restock.cli import sign_in
 from restock.cli.demo import demo, sample
+from restock.engines.ports import free_port
 from tests.client.stub_gateway import serve_stub
 
 ACCOUNT = ["--email", "ada@example.org", "--password", "ten letters"]
@@ -55,6 +57,21 @@ async def test_run_again_on_one_account_it_makes_nothing_twice(stub):
     assert second["items"] == len(sample().items)
     assert len(stub.accounts) == 2
     assert "ten letters" not in json.dumps([first, second])
+
+
+async def test_where_nothing_answers_it_says_so(monkeypatch):
+    monkeypatch.setattr(sign_in, "FIRST_ANSWER", 0)
+    url = f"http://127.0.0.1:{free_port()}"
+    result = await asyncio.to_thread(CliRunner().invoke, demo, ["--url", url])
+    assert result.exit_code == 1
+    assert "`restock up` starts it here" in result.stderr
+
+
+def test_the_local_gateway_is_that_of_the_port_offset(monkeypatch):
+    monkeypatch.delenv("RESTOCK_PORT_OFFSET", raising=False)
+    assert sign_in.local_gateway() == "http://127.0.0.1:3000"
+    monkeypatch.setenv("RESTOCK_PORT_OFFSET", "4000")
+    assert sign_in.local_gateway() == "http://127.0.0.1:7000"
 
 
 def test_the_sample_starts_well_and_sells_one_thing_low():

@@ -70,7 +70,7 @@ async def test_a_worker_knows_no_secrets_but_its_own(up: Up) -> None:
             f"RESTOCK_{service.upper()}_NATS_USER",
             f"RESTOCK_{service.upper()}_NATS_PASSWORD",
         }
-        public = {"RESTOCK_NATS_URL", "RESTOCK_JWKS_URL", "RESTOCK_VENDOR_INVENTORY_URL"}
+        public = {"RESTOCK_NATS_URL", "RESTOCK_JWKS_URL", "RESTOCK_INVENTORY_URL"}
         assert secret - public == (set() if service == "gateway" else own)
 
 

@@ -107,7 +107,10 @@ async def test_a_refusal_says_all_the_problem_says(gateway):
 
 
 def test_a_problem_is_read_from_its_document_and_from_anything_else():
-    body = b'{"code":"request.invalid","title":"No","requestId":"r7","errors":[{"pointer":"/name","message":"too long"}]}'  # noqa: E501
+    body = (
+        b'{"code":"request.invalid","title":"No","requestId":"r7",'
+        b'"errors":[{"pointer":"/name","message":"too long"}]}'
+    )
     problem = ApiProblem.read(422, body, {})
     assert (problem.code, problem.request_id) == ("request.invalid", "r7")
     assert problem.errors[0].pointer == "/name"

@@ -198,6 +198,16 @@ async def test_a_start_cut_short_leaves_nothing_half_made(directory: DataDir) ->
     await second.stop()
 
 
+async def test_a_cluster_that_was_removed_is_made_anew(
+    directory: DataDir, engine: PostgresEngine
+) -> None:
+    await engine.stop()
+    await asyncio.to_thread(shutil.rmtree, engine.place / "postgres")
+    await engine.start()
+    connection = await asyncpg.connect(engine.service_url("auth"))
+    await connection.close()
+
+
 async def test_an_engine_that_cannot_start_says_where_its_log_is(directory: DataDir) -> None:
     engine = PostgresEngine(directory, options={"shared_buffers": "much"})
     with pytest.raises(EngineError, match="shared_buffers") as refused:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from restock.gateway.filters import bucket
 from tests.gateway.conftest import ORIGIN
-from tests.gateway.stubs import Front, Signer
+from tests.gateway.stubs import Front, Signer, settled
 
 ITEMS = "/api/inventory/items"
 
@@ -103,6 +103,18 @@ async def test_a_good_token_lets_in(edge: Front, scheme: str) -> None:
     headers = {"authorization": f"{scheme} {edge.signer.token()}"}
     async with edge.request("GET", ITEMS, headers=headers) as answer:
         assert answer.status == 200
+
+
+async def test_a_token_that_was_good_ends(edge: Front) -> None:
+    """Also one that Envoy remembers as verified; five seconds are allowed to the clocks."""
+    bearer = edge.bearer(exp=int(time.time()) - 3)
+
+    async def refused_now() -> bool:
+        async with edge.request("GET", ITEMS, headers=bearer) as answer:
+            return bool(answer.status == 401)
+
+    assert not await refused_now()
+    await settled(refused_now)
 
 
 async def test_two_tokens_are_refused(edge: Front) -> None:

@@ -1,5 +1,6 @@
 """Whatever Envoy itself refuses has the shape of every other refusal."""
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
@@ -51,6 +52,36 @@ async def test_a_service_that_is_down_is_said_to_be(tmp_path: Path) -> None:
         await edge.services["inventory"].start()
         async with edge.request("GET", ITEMS, headers=edge.bearer()) as answer:
             assert answer.status == 200  # and it is back at once
+
+
+async def test_a_service_that_hangs_holds_up_only_its_own(tmp_path: Path) -> None:
+    """Beyond what may be under way at one service, more is refused at once."""
+    release = asyncio.Event()
+
+    async def held(_request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return web.Response(text="late")
+
+    async with front(tmp_path, max_requests=3, upstream_connections=3) as edge:
+        edge.services["inventory"].behave = held
+
+        async def ask() -> tuple[int, str]:
+            async with edge.request("POST", ITEMS, headers=edge.bearer()) as answer:
+                return answer.status, await answer.text()
+
+        asking = [asyncio.create_task(ask()) for _ in range(8)]
+
+        async def five_are_refused() -> bool:
+            return sum(task.done() for task in asking) == 5
+
+        await settled(five_are_refused)
+        for status, text in [task.result() for task in asking if task.done()]:
+            assert status == 503
+            assert "gateway.service_unavailable" in text
+        async with edge.request("POST", "/api/vendors", headers=edge.bearer()) as answer:
+            assert answer.status == 200
+        release.set()
+        assert sorted(status for status, _ in await asyncio.gather(*asking))[:3] == [200] * 3
 
 
 async def test_tokens_are_still_checked_while_auth_is_away(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import pytest
 import structlog
 from aiohttp import web
 
+from restock.engines.processes import Records
 from restock.gateway import envoy, leash
-from restock.gateway.leftover import Record, UnsafeDirectory, private_directory
 from restock.gateway.settings import Settings
-from restock.gateway.supervision import EnvoyNotStarted, EnvoySupervision
+from restock.gateway.supervision import EnvoyNotStarted, EnvoySupervision, private_directory
 from tests.gateway.stubs import HOST, Signer, Stub, free_port, settled, stub_settings
 
 LOG = structlog.get_logger()
@@ -112,7 +112,7 @@ async def test_stopped_it_is_gone_and_leaves_no_record(tmp_path: Path) -> None:
         await it.end()
         assert pid is not None
         assert not psutil.pid_exists(pid)
-        assert Record(tmp_path / "envoy")._find("envoy") is None
+        assert not (tmp_path / "envoy" / "envoy.json").exists()
 
 
 async def test_a_request_under_way_ends_well(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ async def test_a_leftover_gives_the_port_back(tmp_path: Path) -> None:
     left = await asyncio.create_subprocess_exec(
         *envoy.command(settings, file), stderr=asyncio.subprocess.DEVNULL
     )
-    Record(directory).note("envoy", left.pid)
+    Records(directory).note("envoy", left.pid)
     async with aiohttp.ClientSession() as session:
 
         async def holds_the_port() -> bool:
@@ -240,29 +240,12 @@ async def test_a_leftover_gives_the_port_back(tmp_path: Path) -> None:
         await asyncio.wait_for(left.wait(), 10)
 
 
-async def test_a_stranger_with_the_recorded_pid_is_left_alone(tmp_path: Path) -> None:
-    stranger = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
-    try:
-        record = Record(private_directory(tmp_path / "envoy"))
-        record.note("envoy", stranger.pid)
-        file = tmp_path / "envoy" / "envoy.json"
-        began = psutil.Process(stranger.pid).create_time()
-        file.write_text(f'{{"pid": {stranger.pid}, "began": {began - 60}}}')
-        await asyncio.to_thread(record.end_leftover, "envoy")
-        assert stranger.returncode is None
-        assert psutil.pid_exists(stranger.pid)
-        assert not file.exists()
-    finally:
-        stranger.kill()
-        await stranger.wait()
-
-
 async def test_envoy_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     """The kernel ends it: a parent is started that starts a child on the leash, then killed."""
     program = (
         "import os, subprocess, sys\n"
         f"child = subprocess.Popen([sys.executable, '-I', '-S', {leash.__file__!r},"
-        " str(os.getpid()), sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
+        " str(os.getpid()), sys.executable, '-c', 'import signal; signal.pause()'])\n"
         "print(child.pid, flush=True)\n"
         "child.wait()\n"
     )
@@ -273,7 +256,7 @@ async def test_envoy_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     child = psutil.Process(int(await parent.stdout.readline()))
 
     async def is_the_program() -> bool:
-        return "input()" in child.cmdline()
+        return "import signal; signal.pause()" in child.cmdline()
 
     await settled(is_the_program)
     parent.kill()
@@ -289,7 +272,7 @@ async def test_the_directory_is_its_owners_only(tmp_path: Path) -> None:
     directory = private_directory(tmp_path / "a" / "b")
     assert directory.stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(directory)
-    with pytest.raises(UnsafeDirectory):
+    with pytest.raises(EnvoyNotStarted):
         private_directory(tmp_path / "link")
 
 

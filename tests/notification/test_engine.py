@@ -124,6 +124,27 @@ async def test_a_poller_that_stops_is_dropped(live, http, ada, monkeypatch):
         assert answer.status == 400
 
 
+async def test_a_poll_of_a_client_that_leaves_is_answered(live, http, ada):
+    url, opened = await polled(http, live)
+    async with http.post(url, data="40" + json.dumps({"token": ada.token})) as answer:
+        assert answer.status == 200
+    async with http.get(url) as answer:
+        assert "sync" in await answer.text()
+    waiting = live.context.resources.engine.links[opened["sid"]]._backlog._getters
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        poll = tasks.create_task(_text(http, url))
+        while not waiting:
+            await asyncio.sleep(0.01)
+        async with http.post(url, data="1") as answer:
+            assert answer.status == 200
+    assert poll.result() in ("", "6", "1")
+
+
+async def _text(http, url):
+    async with http.get(url) as answer:
+        return await answer.text()
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [

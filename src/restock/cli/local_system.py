@@ -137,10 +137,8 @@ class LocalSystem:
             if isinstance(result, BaseException):
                 raise result
         write_facts(self._directory.root, self._facts())
-        self._story.say(
-            "engines ready: "
-            + ", ".join(f"{engine.name} (pid {engine.pid})" for engine in self._engines())
-        )
+        running = [f"{engine.name} (pid {engine.pid})" for engine in self._engines()]
+        self._story.say(f"engines ready: {', '.join(running) or 'those of the settings'}")
         await self._migrate({name: self._migrate_url(name) for name in databases})
 
     async def _start_postgres(self, postgres: PostgresEngine) -> None:
@@ -218,9 +216,7 @@ class LocalSystem:
             if not _is_secret_of_others(variable, service)
         }
         found.setdefault("RESTOCK_JWKS_URL", f"http://{auth}/.well-known/jwks.json")
-        found.setdefault(
-            "RESTOCK_VENDOR_INVENTORY_URL", f"http://{self._addresses.services['inventory']}"
-        )
+        found.setdefault("RESTOCK_INVENTORY_URL", f"http://{self._addresses.services['inventory']}")
         if PARTS[service].database:
             if self._postgres is not None and not found.get(_url_variable(service)):
                 found |= self._postgres.env_for(service)

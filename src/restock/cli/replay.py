@@ -17,6 +17,7 @@ from restock.cli.sign_in import Account, asked_for, gateway_options, sign_in
 from restock.cli.stock_proof import Proof, by_type, count_notifications, prove_ledger
 from restock.client import ApiProblem, Gateway, GatewayUnreachable
 
+GOES_ON = "Started again with the same files and account it goes on from here."
 SHOWN = 10  # wrongs told one by one
 STOPS = (ReplayStopped, ApiProblem, GatewayUnreachable)
 
@@ -116,7 +117,10 @@ def replay(
         first = _first(error)
         if not isinstance(first, STOPS):
             raise
-        raise click.ClickException(str(first)) from error
+        raise click.ClickException(f"{first}\n{GOES_ON}") from error
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. {GOES_ON}", err=True)
+        raise SystemExit(130) from None
     click.echo(msgspec.json.encode(summary).decode() if as_json else _told(summary))
     if not summary.proved:
         raise SystemExit(1)

@@ -186,7 +186,9 @@ class _Attempts:
             self._transport.limited += 1
             if self._call.paced:
                 self._transport.pacer.refused(asked if asked is not None else 1.0)
-            wait = (asked or 0.0) if self._call.paced else (asked or 1.0) + random.random()  # noqa: S311
+            wait = asked or 0.0  # a paced call then waits for its turn
+            if not self._call.paced:
+                wait = (asked or 1.0) + random.random()  # noqa: S311
         elif problem.status in AWAY and self._call.repeatable:
             self._transport.repeated += 1
             wait = max(asked or 0.0, self._growing_wait())

@@ -27,6 +27,7 @@ from restock.engines.failures import EngineError
 from restock.engines.names import SUPERUSER, password_of
 from restock.engines.processes import POSTGRES, end, mark
 
+BOOTSTRAPPED = "postgres.json"  # in the data directory: databases and roles were made
 SOCKET_NAME = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107  # bytes; the kernel's limit
 ELSEWHERE = Path("/var/lib/restock")
@@ -90,6 +91,7 @@ class Cluster:
         if (self.data / "PG_VERSION").exists():
             self._require_same_major()
             return
+        (directory.root / BOOTSTRAPPED).unlink(missing_ok=True)  # said of another cluster
         for leftover in self.data.parent.glob("data.new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh = self.data.with_name(f"data.new-{os.getpid()}")

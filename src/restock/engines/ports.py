@@ -18,7 +18,8 @@ def usable(port: int) -> bool:
 def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
     """A listening socket, not inherited unless passed on. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from restock.engines.account import NAME, postgres_account
-from restock.engines.cluster import Cluster, environment
+from restock.engines.cluster import BOOTSTRAPPED, Cluster, environment
 from restock.engines.datadir import DataDir, log_end, read_json, write_json
 from restock.engines.failures import EngineError
 from restock.engines.names import (
@@ -159,7 +159,7 @@ class PostgresEngine(Engine):
         connection = await self._connect()
         try:
             require_version(connection)
-            done = self._directory.root / "postgres.json"
+            done = self._directory.root / BOOTSTRAPPED
             if read_json(done).get("bootstrap") != BOOTSTRAP:
                 await bootstrap(connection, self._directory.secret)
                 write_json(done, {"bootstrap": BOOTSTRAP})

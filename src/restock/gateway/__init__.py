@@ -12,8 +12,7 @@ routes_table.py  what is public, as data
 envoy.py         the whole configuration; edge.py its listener, filters.py the checks a request
                  passes, matching.py the table as Envoy's routes, clusters.py where services are,
                  refusals.py Envoy's own answers as problem documents
-supervision.py   Envoy as a child: start, drain, end; leftover.py and leash.py for the case that
-                 this process is killed outright
+supervision.py   Envoy as a child: start, drain, end; leash.py ends it when this process is killed
 readiness.py     the health of the whole; reference.py all OpenAPI documents as one;
                  pages.py what people read
 """

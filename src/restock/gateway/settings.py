@@ -123,7 +123,7 @@ class Settings(ServiceSettings):
         str, Meta(description="Certificate authorities that may vouch for a JWKS over https.")
     ] = "/etc/ssl/certs/ca-certificates.crt"
     drain_seconds: Annotated[
-        Seconds, Meta(description="Seconds requests under way have to end at a stop.")
+        int, Meta(ge=1, le=15, description="Seconds requests under way have to end at a stop.")
     ] = 10
     run_envoy: Annotated[
         bool, Meta(description="Start Envoy here; false where it runs elsewhere as rendered.")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-import socket
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -14,10 +14,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from restock.engines.failures import PortTaken
+from restock.engines.ports import require_free
+from restock.engines.processes import Records
 from restock.gateway import envoy, leash
 from restock.gateway.clusters import SOCKETS
 from restock.gateway.edge import STATS
-from restock.gateway.leftover import Record, private_directory
 from restock.gateway.settings import Settings
 from restock.kernel.supervisor import Child, Supervisor
 
@@ -57,14 +59,14 @@ class EnvoySupervision:
         Raises EnvoyNotStarted when a port is taken or Envoy keeps ending at its start.
         """
         directory = private_directory(_directory(self._settings))
-        record = Record(directory)
-        await asyncio.to_thread(record.end_leftover, NAME)
+        records = Records(directory)
+        await asyncio.to_thread(records.end_leftover, NAME)
         _require_free(self._settings.listen_host, self._settings.public_port)
         _require_free("127.0.0.1", self._settings.envoy_admin_port)
         _allow_many_files()
         file = directory / "configuration.json"
         file.write_text(envoy.as_json(envoy.configuration(self._settings)))
-        self._supervisor = Supervisor([self._child(file)], self._log, records=record)
+        self._supervisor = Supervisor([self._child(file)], self._log, records=records)
         await self._supervise(self._supervisor, stop)
         if self._given_up.is_set():
             raise EnvoyNotStarted(f"Envoy ended {PATIENCE} times before it was ready: see its log")
@@ -176,18 +178,22 @@ def _directory(settings: Settings) -> Path:
     return Path(tempfile.gettempdir()) / name
 
 
+def private_directory(path: Path) -> Path:
+    """Make the directory, its owner's only. Raises EnvoyNotStarted if it is somebody else's."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise EnvoyNotStarted(f"{path} is not a directory of this user")
+    path.chmod(0o700)
+    return path
+
+
 def _require_free(host: str, port: int) -> None:
     """Envoy's own words about a taken port come late, and from a process that is gone."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError as error:
-            raise EnvoyNotStarted(f"cannot listen on {host} port {port}: {error.strerror}") from (
-                error
-            )
+    try:
+        require_free(host, port)
+    except PortTaken as error:
+        raise EnvoyNotStarted(str(error)) from error
 
 
 def _allow_many_files() -> None:

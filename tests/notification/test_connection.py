@@ -1,0 +1,190 @@
+"""One socket's place in its feed, whatever order the news comes in. No service runs."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restock.kernel.clock import now
+from restock.kernel.identity import Principal
+from restock.kernel.ids import new_id
+from restock.notification.connection import PAGE, Connection
+from restock.notification.positions import Start
+from restock.notification.pushes import Push, Pushed
+from restock.notification.store import FeedEvent, FeedState, Told
+
+USER = new_id()
+
+
+class Link:
+    """Takes what is sent."""
+
+    has_room = True
+    closing = False
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, packet):
+        assert packet.startswith("2")
+        self.sent.append(json.loads(packet[1:]))
+
+    async def room(self):
+        await asyncio.sleep(0)
+
+    def close(self, why):
+        raise AssertionError(why)
+
+    @property
+    def seqs(self):
+        return [said[1]["seq"] for said in self.sent if said[0] == "new_notification"]
+
+
+class Feed:
+    """A feed as the database has it; a read shows one moment and takes a while."""
+
+    def __init__(self):
+        self.head = 0
+        self.reads = 0
+        self.events = {}
+
+    def append(self):
+        self.head += 1
+        data = json.dumps({"seq": self.head}).encode()
+        self.events[self.head] = FeedEvent(self.head, "new_notification", data)
+        return self.push(Pushed(self.head, "new_notification", msgspec.Raw(data)))
+
+    def push(self, *events):
+        return Push(self.head, self.head, self.head, list(events))
+
+    async def read(self, _user_id, seq, limit):
+        self.reads += 1
+        await asyncio.sleep(0)
+        found = [event for at, event in sorted(self.events.items()) if at > seq][:limit]
+        told = Told(FeedState(USER, self.head, self.head, self.head), found)
+        await asyncio.sleep(0)
+        return told
+
+
+def opened(feed, position=0):
+    who = Principal(
+        USER, new_id(), "a@example.org", "Ada", "user", "owner", new_id(),
+        now() + timedelta(hours=1), "token",
+    )  # fmt: skip
+    link = Link()
+    connection = Connection(link, who, feed.read)
+    connection.open(Start(position, None, offsets=False), FeedState(USER, feed.head))
+    return connection, link
+
+
+async def quiet():
+    for _ in range(1000):
+        await asyncio.sleep(0)
+
+
+STEPS = st.lists(
+    st.sampled_from(["told", "lost", "late", "twice", "deliver", "delete", "look", "wait"]),
+    max_size=60,
+)
+
+
+@given(before=st.integers(0, 5), position=st.integers(0, 5), steps=STEPS)
+def test_each_event_is_sent_once_and_in_order(before, position, steps):
+    async def play():
+        feed = Feed()
+        for _ in range(before):
+            feed.append()
+        begin = min(position, before)
+        connection, link = opened(feed, begin)
+        deleted, late = set(), []
+        for step in steps:
+            if step == "deliver":
+                while late:
+                    connection.hear(late.pop())  # the last first
+            elif step == "delete" and feed.events:
+                deleted.add(max(feed.events))
+                feed.events.pop(max(feed.events))
+            elif step == "look":
+                connection.hear(feed.push())
+            elif step == "wait":
+                await asyncio.sleep(0)
+            elif step in ("told", "lost", "late", "twice"):
+                push = feed.append()
+                if step == "late":
+                    late.append(push)
+                elif step != "lost":
+                    connection.hear(push)
+                if step == "twice":
+                    connection.hear(push)
+        connection.hear(feed.push())
+        await quiet()
+        connection.end()
+        assert link.seqs == sorted(set(link.seqs))
+        assert set(link.seqs) <= set(range(begin + 1, feed.head + 1))
+        assert set(range(begin + 1, feed.head + 1)) - set(link.seqs) <= deleted
+        counts = [said[1]["unread"] for said in link.sent if said[0] == "unread_count"]
+        assert counts == sorted(counts)
+        assert (counts or [0])[-1] == feed.head
+
+    asyncio.run(play())
+
+
+def test_a_deleted_end_of_the_feed_is_read_once():
+    async def play():
+        feed = Feed()
+        for _ in range(3):
+            feed.append()
+        feed.events.pop(3)
+        connection, link = opened(feed)
+        await quiet()
+        connection.end()
+        assert link.seqs == [1, 2]
+        assert feed.reads == 1
+
+    asyncio.run(play())
+
+
+def test_a_long_absence_is_read_page_by_page():
+    async def play():
+        feed = Feed()
+        for _ in range(2 * PAGE + 1):
+            feed.append()
+        connection, link = opened(feed)
+        await quiet()
+        connection.end()
+        assert link.seqs == list(range(1, 2 * PAGE + 2))
+        assert feed.reads == 3
+
+    asyncio.run(play())
+
+
+def test_a_database_restored_to_before_what_was_said_is_not_asked_for_ever():
+    async def play():
+        feed = Feed()
+        feed.append()
+        connection, link = opened(feed)
+        connection.hear(Push(head=7))
+        await quiet()
+        assert link.seqs == [1]
+        assert feed.reads <= 2
+        connection.hear(feed.append())
+        await quiet()
+        connection.end()
+        assert link.seqs == [1, 2]
+
+    asyncio.run(play())
+
+
+def test_what_a_client_may_say_is_limited():
+    async def play():
+        connection, _ = opened(Feed())
+        said = 0
+        while connection.may_say():
+            said += 1
+        connection.end()
+        assert said == 50
+
+    asyncio.run(play())
