@@ -2,7 +2,9 @@
 
 import pytest
 
-from restock.gateway.routes_table import ROUTES, Entry
+from restock.gateway.routes_table import ROUTES, Entry, Route
+from restock.kernel.web import openapi_document
+from restock.system import load
 from tests.gateway.stubs import Front
 
 BELONGS = {
@@ -34,6 +36,27 @@ def test_nothing_is_public_by_accident() -> None:
         *("/health", "/docs", "/openapi.json", "/events.html"),
     }
     assert [route.path for route in ROUTES if route.entry is Entry.SOCKET] == ["/socket.io"]
+
+
+@pytest.mark.parametrize("service", ["auth", "inventory", "notification", "vendor"])
+def test_every_operation_of_a_service_is_reached_as_it_says_itself(service: str) -> None:
+    """Public there is public here, and what asks for a token there asks for one here."""
+    document = openapi_document(load(service))
+    operations = [
+        (path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in ("get", "post", "patch", "delete")
+    ]
+    assert operations
+    for path, operation in operations:
+        route = next(route for route in ROUTES if _fits(route, path))
+        assert route.service.value == service, path
+        assert (route.entry is Entry.PUBLIC) == (operation["security"] == []), path
+
+
+def _fits(route: Route, path: str) -> bool:
+    return path == route.path or (route.tree and path.startswith(f"{route.path}/"))
 
 
 @pytest.mark.parametrize(("path", "service"), BELONGS.items())

@@ -236,16 +236,23 @@ async def test_a_leftover_gives_the_port_back(tmp_path: Path) -> None:
             return await status(session, f"http://{HOST}:{port}/nothing") == 404
 
         await settled(holds_the_port)
-    async with supervised(tmp_path, listen_port=port):
-        await asyncio.wait_for(left.wait(), 10)
+    try:
+        async with supervised(tmp_path, listen_port=port):
+            await asyncio.wait_for(left.wait(), 10)
+    finally:
+        if left.returncode is None:
+            left.kill()
+            await left.wait()
 
 
 async def test_envoy_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     """The kernel ends it: a parent is started that starts a child on the leash, then killed."""
+    waits = "import signal; signal.pause()"
     program = (
         "import os, subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-I', '-S', {leash.__file__!r},"
-        " str(os.getpid()), sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        f"leash = [sys.executable, '-I', '-S', {leash.__file__!r}, str(os.getpid())]\n"
+        f"waits = [sys.executable, '-c', {waits!r}]\n"
+        "child = subprocess.Popen(leash + waits, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "child.wait()\n"
     )
@@ -256,16 +263,19 @@ async def test_envoy_ends_with_a_gateway_that_is_killed(tmp_path: Path) -> None:
     child = psutil.Process(int(await parent.stdout.readline()))
 
     async def is_the_program() -> bool:
-        return "import signal; signal.pause()" in child.cmdline()
-
-    await settled(is_the_program)
-    parent.kill()
-    await parent.wait()
+        return child.cmdline()[1:] == ["-c", waits]
 
     async def is_gone() -> bool:
         return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
-    await settled(is_gone)
+    await settled(is_the_program)
+    parent.kill()
+    await parent.wait()
+    try:
+        await settled(is_gone)
+    finally:
+        if not await is_gone():
+            child.kill()
 
 
 async def test_the_directory_is_its_owners_only(tmp_path: Path) -> None:

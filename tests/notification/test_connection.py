@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restock.kernel.clock import now
@@ -69,14 +69,21 @@ class Feed:
         return told
 
 
-def opened(feed, position=0):
+def connected(feed):
+    """Not open yet: its CONNECT has not been answered."""
     who = Principal(
         USER, new_id(), "a@example.org", "Ada", "user", "owner", new_id(),
         now() + timedelta(hours=1), "token",
     )  # fmt: skip
     link = Link()
-    connection = Connection(link, who, feed.read)
-    connection.open(Start(position, None, offsets=False), FeedState(USER, feed.head))
+    return Connection(link, who, feed.read), link
+
+
+def opened(feed, position=0):
+    connection, link = connected(feed)
+    connection.open(
+        Start(position, None, offsets=False), FeedState(USER, feed.head, feed.head, feed.head)
+    )
     return connection, link
 
 
@@ -85,12 +92,11 @@ async def quiet():
         await asyncio.sleep(0)
 
 
-STEPS = st.lists(
-    st.sampled_from(["told", "lost", "late", "twice", "deliver", "delete", "look", "wait"]),
-    max_size=60,
-)
+WAYS = ["told", "lost", "late", "twice", "deliver", "delete", "look", "wait", "wait", "wait"]
+STEPS = st.lists(st.sampled_from(WAYS), max_size=60)
 
 
+@settings(max_examples=1000, deadline=None)
 @given(before=st.integers(0, 5), position=st.integers(0, 5), steps=STEPS)
 def test_each_event_is_sent_once_and_in_order(before, position, steps):
     async def play():
@@ -125,9 +131,37 @@ def test_each_event_is_sent_once_and_in_order(before, position, steps):
         assert link.seqs == sorted(set(link.seqs))
         assert set(link.seqs) <= set(range(begin + 1, feed.head + 1))
         assert set(range(begin + 1, feed.head + 1)) - set(link.seqs) <= deleted
-        counts = [said[1]["unread"] for said in link.sent if said[0] == "unread_count"]
-        assert counts == sorted(counts)
-        assert (counts or [0])[-1] == feed.head
+        missing, counts = set(range(begin + 1, feed.head + 1)), [before]
+        for name, said in link.sent:
+            if name == "new_notification":
+                missing.remove(said["seq"])
+            elif name == "unread_count":  # never ahead of what it counts
+                assert {seq for seq in missing if seq <= said["unread"]} <= deleted
+                counts.append(said["unread"])
+        assert counts == sorted(set(counts))
+        assert counts[-1] == feed.head
+
+    asyncio.run(play())
+
+
+def test_what_is_heard_before_the_connect_is_answered_comes_after_sync():
+    async def play():
+        feed = Feed()
+        connection, link = connected(feed)
+        known = FeedState(USER)
+        connection.hear(feed.append())
+        connection.hear(feed.append())
+        assert link.sent == []
+        connection.open(Start(0, None, offsets=False), known)
+        await quiet()
+        connection.end()
+        assert [said[0] for said in link.sent] == [
+            "sync",
+            "new_notification",
+            "new_notification",
+            "unread_count",
+        ]
+        assert link.sent[-1][1] == {"unread": 2}
 
     asyncio.run(play())
 

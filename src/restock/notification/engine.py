@@ -1,4 +1,5 @@
-"""The Socket.IO core: packets in and out of one process, and nothing about what they mean.
+"""The Socket.IO core: packets in and out of one process, and nothing about what they mean
+(decision 0006).
 
 `Engine` hides python-socketio behind two small shapes, so that another core may take its place:
 a `Link` is one client as seen from here, a `Listener` is whoever decides what happens on it.
