@@ -114,8 +114,13 @@ class Up:
 
     def note_processes(self) -> dict[str, Mark]:
         """The processes it runs now, by name; remembered for `left`."""
-        records = Records(self.root / "run")
-        now = {name: known for name in records.names() if (known := records.find(name))}
+        places = [Records(self.root / "run"), Records(self.root / "envoy")]
+        now = {
+            name: known
+            for records in places
+            for name in records.names()
+            if (known := records.find(name))
+        }
         self.seen |= {f"{name} {known.pid}": known for name, known in now.items()}
         return now
 

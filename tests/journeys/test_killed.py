@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.commands import RESTOCK, clean_environment
 from tests.cli.sales import expectation
-from tests.fixtures.whole_system import RESTOCK, WholeSystem
+from tests.fixtures.whole_system import WholeSystem
 from tests.journeys.conftest import MakeSystem
 from tests.journeys.ledger_proof import Verdict, prove, urls_of
 from tests.journeys.recorded import invented_days, long_days
@@ -40,7 +41,7 @@ async def start_replay(
     system: WholeSystem, log: Path, files: list[Path]
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        RESTOCK,
+        *RESTOCK,
         "replay",
         *map(str, files),
         "--url",
@@ -48,6 +49,7 @@ async def start_replay(
         "--json",
         "--log",
         str(log),
+        env=clean_environment(),
         stdout=asyncio.subprocess.PIPE,
         stderr=(log.parent / f"{log.name}.err").open("wb"),
     )
@@ -59,7 +61,7 @@ async def proved(system: WholeSystem, log: Path) -> Verdict:
     try:
         async with asyncio.timeout(60):
             while verdict.wrong:
-                verdict = await prove(*urls_of(system.data_dir), [log])
+                verdict = await prove(*urls_of(system.root), [log])
                 await asyncio.sleep(0.2)
     except TimeoutError:
         assert verdict.wrong == []
@@ -116,5 +118,4 @@ async def test_six_days_survive_the_end_of_every_process(
     make_system: MakeSystem, scratch: Path
 ) -> None:
     files = long_days(scratch / "invented")
-    every = 1200 if len(files) == 6 else 12
-    await survives(await make_system(), scratch / "killed-long.log", files, ALL, every)
+    await survives(await make_system(), scratch / "killed-long.log", files, ALL, every=300)

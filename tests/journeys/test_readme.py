@@ -12,27 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from restock.engines.failures import PortTaken
-from restock.engines.ports import require_free
+from tests.cli.commands import free_offset
 
 ROOT = Path(__file__).parents[2]
 RESTOCK = Path(sys.executable).with_name("restock")
 BLOCKS = re.compile(r"```bash\n(.*?)```", flags=re.DOTALL)
 IN_README = "http://127.0.0.1:3000"
-PORTS = range(3000, 3112)
 PATIENCE_S = 120
-
-
-def _free_offset() -> int:
-    """An offset at which every port of a system is free."""
-    for offset in range(3000, 25000, 200):
-        try:
-            for port in PORTS:
-                require_free("127.0.0.1", port + offset)
-        except PortTaken:
-            continue
-        return offset
-    raise AssertionError("no free ports")
 
 
 @contextmanager
@@ -63,7 +49,7 @@ def _running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def url(scratch: Path) -> Iterator[str]:
     """A whole system, as `make up` starts it, on ports of its own."""
     data = scratch / "readme"
-    offset = str(_free_offset())
+    offset = str(free_offset())
     arguments = ("up", "--data-dir", str(data), "--port-offset", offset)
     with _running(str(RESTOCK), *arguments) as system:
         assert system.stdout is not None

@@ -1,53 +1,29 @@
-"""Recorded sales through a whole system, proved by SQL that shares no code with it; also while
-everything is killed in turn."""
+"""Recorded sales through a whole system, proved by SQL that shares no code with it."""
 
 import asyncio
 import json
 import os
 import signal
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import psutil
 import pytest
 import pytest_asyncio
 
 from restock.client import ApiProblem, Gateway
-from tests.cli.commands import RESTOCK, Up, clean_environment, free_offset, ran
-from tests.cli.sales import SALES, expectation, many_sales
+from tests.cli.commands import RESTOCK, clean_environment, free_offset, ran
+from tests.cli.sales import SALES, expectation
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
 from tests.journeys.ledger_proof import prove, urls_of
-
-UNLIMITED = {
-    "RESTOCK_GATEWAY_RATE_ADDRESS": "0",
-    "RESTOCK_GATEWAY_RATE_ACCOUNT": "0",
-    "RESTOCK_GATEWAY_RATE_LOGIN": "0",
-}
-# a directory of recorded sales to play instead of invented ones
-RECORDED = os.environ.get("RESTOCK_TEST_SALES")
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Up]:
-    with tempfile.TemporaryDirectory(prefix="restock-replay-") as place:
-        os.chmod(place, 0o711)
-        system = Up(Path(place) / "data", free_offset(), UNLIMITED)
-        await system.start()
-        await system.ready()
-        try:
-            yield system
-        finally:
-            if system.process is not None and system.process.returncode is None:
-                system.process.terminate()
-                await system.ended()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def up() -> AsyncIterator[Up]:
-    async with running() as system:
-        yield system
+async def up(scratch: Path) -> AsyncIterator[WholeSystem]:
+    system = WholeSystem(scratch / "replay", free_offset(), NO_LIMITS)
+    await system.start()
+    yield system
+    await system.stop()
 
 
 def written(place: Path, texts: list[str]) -> list[str]:
@@ -57,11 +33,11 @@ def written(place: Path, texts: list[str]) -> list[str]:
     return [str(file) for file in files]
 
 
-async def proved(up: Up, *logs: Path) -> list[str]:
+async def proved(up: WholeSystem, *logs: Path) -> list[str]:
     return (await prove(*urls_of(up.root), list(logs))).wrong
 
 
-async def test_every_sale_becomes_a_movement(up: Up, tmp_path: Path) -> None:
+async def test_every_sale_becomes_a_movement(up: WholeSystem, tmp_path: Path) -> None:
     log = tmp_path / "acknowledged"
     files = written(tmp_path, SALES)
     played = await ran("replay", *files, "--url", up.url, "--json", "--log", str(log))
@@ -96,7 +72,7 @@ HARM = {
 
 
 @pytest.mark.parametrize("what", HARM)
-async def test_the_proof_sees(up: Up, what: str) -> None:
+async def test_the_proof_sees(up: WholeSystem, what: str) -> None:
     statement, database = HARM[what]
     inventory, notification = [await asyncpg.connect(url) for url in urls_of(up.root)]
     connection = inventory if database == "inventory" else notification
@@ -113,14 +89,14 @@ async def test_the_proof_sees(up: Up, what: str) -> None:
 
 
 async def test_the_proof_sees_a_movement_that_was_acknowledged_and_is_gone(
-    up: Up, tmp_path: Path
+    up: WholeSystem, tmp_path: Path
 ) -> None:
     log = tmp_path / "acknowledged"
     log.write_text("01a207cb-3860-7013-adf7-9691c48ddd09 0123456789abcdef:1\n")
     assert await proved(up, log) != []
 
 
-async def test_the_demo_is_there_to_be_looked_at(up: Up) -> None:
+async def test_the_demo_is_there_to_be_looked_at(up: WholeSystem) -> None:
     shown = await ran("demo", "--url", up.url, "--json")
     assert shown.code == 0, shown.err
     summary = json.loads(shown.out)
@@ -134,7 +110,7 @@ async def test_the_demo_is_there_to_be_looked_at(up: Up) -> None:
         assert (str(asked.id), heard.status) == (summary["request"], "pending")
 
 
-async def test_an_admin_is_made_by_the_operator_alone(up: Up) -> None:
+async def test_an_admin_is_made_by_the_operator_alone(up: WholeSystem) -> None:
     made = await asyncio.create_subprocess_exec(
         *RESTOCK, "account", "create-admin", "root@example.org", "--password-stdin",
         "--data-dir", str(up.root),
@@ -152,7 +128,7 @@ async def test_an_admin_is_made_by_the_operator_alone(up: Up) -> None:
             )
 
 
-async def test_the_client_hears_alerts_over_drops_and_a_kill(up: Up) -> None:
+async def test_the_client_hears_alerts_over_drops_and_a_kill(up: WholeSystem) -> None:
     async with Gateway(up.url) as gateway:
         await gateway.auth.register(email="e@example.org", name="E", password="ten letters")
         item = await gateway.inventory.create_item(name="Tea", quantity=2, min_threshold=1)
@@ -167,57 +143,3 @@ async def test_the_client_hears_alerts_over_drops_and_a_kill(up: Up) -> None:
                 kinds.append((await feed.next_of("new_notification")).data["type"])
             assert feed.connections > 2
         assert kinds == ["low_stock", "back_in_stock"] * 3
-
-
-def long_sales() -> list[str]:
-    if RECORDED is None:
-        return many_sales()
-    return [file.read_text(encoding="utf-8") for file in sorted(Path(RECORDED).glob("*.csv"))]
-
-
-@pytest.mark.long
-@pytest.mark.timeout(900)
-async def test_nothing_is_lost_whatever_is_killed(tmp_path: Path) -> None:
-    texts = long_sales()
-    files, log = written(tmp_path, texts), tmp_path / "acknowledged"
-    async with running() as up:
-        playing = asyncio.create_task(
-            ran(
-                "replay", *files, "--url", up.url, "--json", "--log", str(log), "--concurrency", "2"
-            )
-        )
-        for what in ("inventory", "postgres", "nats", "notification", "auth", "gateway", "envoy"):
-            await _more_lines(log, playing)
-            os.kill(_envoy(up) if what == "envoy" else up.note_processes()[what].pid, 9)
-        await _more_lines(log, playing)
-        os.kill(up.pid, signal.SIGKILL)
-        await up.ended()
-        await up.start()
-        await up.ready()
-        played = await playing
-        assert played.code == 0, played.err
-        summary, expected = json.loads(played.out), expectation(texts)
-        assert (summary["movements"], summary["refused"]) == (expected.moved, expected.refused)
-        assert summary["alerts"] == expected.alerts
-        assert summary["repeated"] > 0
-        verdict = await prove(*urls_of(up.root), [log])
-        assert verdict.wrong == []
-        assert verdict.logged == expected.moved
-
-
-def _envoy(up: Up) -> int:
-    children = psutil.Process(up.note_processes()["gateway"].pid).children(recursive=True)
-    [envoy] = [child for child in children if "envoy" in child.name()]
-    return envoy.pid
-
-
-async def _more_lines(log: Path, playing: "asyncio.Task[object]", more: int = 300) -> None:
-    """Wait until the client was told of so many movements more: it is in full course."""
-    done = _lines(log)
-    while _lines(log) < done + more:
-        assert not playing.done(), playing.result()
-        await asyncio.sleep(0.05)
-
-
-def _lines(log: Path) -> int:
-    return log.read_bytes().count(b"\n") if log.exists() else 0

@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 
 from restock.client import Gateway
-from tests.fixtures.whole_system import WholeSystem, free_offset
+from tests.cli.commands import free_offset
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
 from tests.journeys.node_client import browser
 
 ALERTS = 200
 DROPS = 10
-NO_LIMITS = {f"RESTOCK_GATEWAY_RATE_{limit}": "0" for limit in ("ADDRESS", "ACCOUNT", "LOGIN")}
 
 BOTH = pytest.mark.parametrize("transport", ["websocket", "polling"])
 
@@ -27,8 +27,8 @@ async def system(request, scratch) -> AsyncIterator[WholeSystem]:
     workers = request.param
     started = WholeSystem(
         scratch / f"sockets-{workers}",
-        offset=free_offset(),
-        environ=NO_LIMITS | {"RESTOCK_NOTIFICATION_WORKERS": str(workers)},
+        free_offset(),
+        NO_LIMITS | {"RESTOCK_NOTIFICATION_WORKERS": str(workers)},
     )
     try:
         await started.start()

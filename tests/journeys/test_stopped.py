@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from restock.engines.processes import alive
 from tests.fixtures.whole_system import WholeSystem
 from tests.journeys.conftest import MakeSystem
 from tests.journeys.ledger_proof import urls_of
@@ -53,7 +54,7 @@ async def take_until_gone(
 
 
 async def written(system: WholeSystem) -> set[str]:
-    connection = await asyncpg.connect(urls_of(system.data_dir)[0])
+    connection = await asyncpg.connect(urls_of(system.root)[0])
     rows = await connection.fetch("SELECT id FROM ledger WHERE seq > 1")
     await connection.close()
     return {str(row["id"]) for row in rows}
@@ -73,11 +74,11 @@ async def test_what_is_in_flight_is_answered(make_system: MakeSystem, scratch: P
         async with asyncio.timeout(30):
             while len(acknowledged) < 500:
                 await asyncio.sleep(0.01)
-        pids = system.pids()
+        system.note_processes()
         assert await system.stop() == 0
         odd = [status for statuses in await asyncio.gather(*hands) for status in statuses]
     assert odd == []
-    assert [name for name, pid in pids.items() if system.exists(pid)] == []
+    assert [name for name, known in system.seen.items() if alive(known)] == []
     await system.start()
     assert await written(system) == acknowledged
 
