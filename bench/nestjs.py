@@ -9,15 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from restock.engines.account import Account, postgres_account
-from restock.engines.binaries import postgres_programs_for
-from restock.engines.failures import EngineError, PortTaken
-from restock.engines.ports import free_port, require_free
-
 from bench.failures import BenchFailed
 from bench.nodejs import npm, path_with_node
 from bench.processes import Parts, tree
 from bench.programs import Program
+from restock.engines.failures import PortTaken
+from restock.engines.ports import free_port, require_free
 
 READY_S = 120.0
 PORTS = (3000, 3100, 3101, 3102, 3103)
@@ -25,7 +22,8 @@ LEFT_OUT = ("node_modules", "dist")
 
 
 class NestJs:
-    """One running copy of it, with a PostgreSQL of its own: the same program as ours."""
+    """One running copy of it, with a PostgreSQL of its own, which its `run.sh` chooses (PG_BIN
+    in the environment says otherwise)."""
 
     items_path = "/api/inventory"
 
@@ -45,13 +43,13 @@ class NestJs:
         self.directory.mkdir(mode=0o755)
         self._base = _free_base()
         self._run = Program(
+            f"run.sh of {self.name}",
             ["bash", str(self._copy / "run.sh")],
             self.directory / "run.log",
             env=path_with_node()
             | {
                 "PORT_BASE": str(self._base),
                 "PG_PORT": str(free_port()),
-                "PG_BIN": os.environ.get("PG_BIN") or str(_postgres_programs()),
                 "RUN_DIR": str(self.directory),
                 "TUNED": "1" if self._tuned else "",
             },
@@ -113,17 +111,3 @@ def _free_base() -> int:
         except PortTaken:
             continue
         return base
-
-
-def _postgres_programs() -> Path:
-    """Our wheel's PostgreSQL, where the account that `run.sh` takes can run it."""
-    try:
-        account = postgres_account("postgres") if os.geteuid() == 0 else postgres_account()
-    except EngineError as error:
-        raise BenchFailed(f"the other side's PostgreSQL needs an account: {error}") from error
-    return _programs(account) / "bin"
-
-
-def _programs(account: Account) -> Path:
-    place = Path(tempfile.gettempdir()) / f"restock-bench-{os.geteuid()}"
-    return postgres_programs_for(account, place)

@@ -39,17 +39,26 @@ async def npm(*words: str, cwd: Path) -> None:
 
 
 class Script(Program):
-    """One of the scripts in `node/`, told and telling JSON objects, one a line."""
+    """One of the scripts in `node/`, told and telling JSON objects, one a line; the first it is
+    told are its options."""
 
-    def __init__(self, name: str, log: Path, options: dict[str, Any] | None = None) -> None:
+    def __init__(self, name: str, log: Path, options: dict[str, Any]) -> None:
         if not (HERE / "node_modules" / "ws").is_dir():
             raise BenchFailed("the node packages of bench/node are missing: run `make bench`")
-        words = [str(NODE), HEAP, name, json.dumps(options or {})]
-        super().__init__(words, log, cwd=HERE)
+        super().__init__(name, [str(NODE), HEAP, name], log, cwd=HERE)
+        self._options = options
+
+    async def start(self) -> None:
+        await super().start()
+        self.ask(**self._options)
 
     def ask(self, **command: Any) -> None:
         self.tell(json.dumps(command))
 
-    async def answer(self, within_s: float) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self.line(within_s))
+    async def answer(self, what: str, within_s: float) -> dict[str, Any]:
+        """The next object it says, which must have this member. Raises BenchFailed."""
+        said = await self.line(within_s)
+        found: dict[str, Any] = json.loads(said)
+        if what not in found:
+            raise BenchFailed(f"{self.name} said {said}, not {what!r}")
         return found

@@ -12,13 +12,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
-from restock.engines.binaries import postgres_programs
 
 from bench.effort import CONNECTIONS
 from bench.failures import BenchFailed
 from bench.meter import Load, Meter
 from bench.processes import Parts
 from bench.programs import clean_environment
+from restock.engines.binaries import postgres_programs
 
 ENDING_S = 60.0
 

@@ -23,12 +23,14 @@ class Program:
 
     def __init__(
         self,
+        name: str,
         argv: Sequence[str],
         log: Path,
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
+        self.name = name
         self._argv = argv
         self._log = log
         self._env = clean_environment() if env is None else env
@@ -59,9 +61,9 @@ class Program:
             async with asyncio.timeout(within_s):
                 said = await stdout.readline()
         except TimeoutError:
-            raise BenchFailed(f"{self._name} said nothing for {within_s:g} s") from None
+            raise BenchFailed(f"{self.name} said nothing for {within_s:g} s") from None
         if not said:
-            raise BenchFailed(f"{self._name} ended; its log ends with\n{self._log_end()}")
+            raise BenchFailed(f"{self.name} ended; its log ends with\n{self._log_end()}")
         return said.decode().rstrip("\n")
 
     async def line_with(self, words: str, within_s: float) -> str:
@@ -81,11 +83,11 @@ class Program:
         process = self._running()
         try:
             async with asyncio.timeout(within_s):
-                said, _ = await process.communicate()
+                said, _ = await process.communicate(b"")
         except TimeoutError:
-            raise BenchFailed(f"{self._name} did not end within {within_s:g} s") from None
+            raise BenchFailed(f"{self.name} did not end within {within_s:g} s") from None
         if process.returncode:
-            raise BenchFailed(f"{self._name} failed:\n{said.decode()}{self._log_end()}")
+            raise BenchFailed(f"{self.name} failed:\n{said.decode()}{self._log_end()}")
         return said.decode()
 
     async def stop(self) -> None:
@@ -100,10 +102,6 @@ class Program:
                 async with asyncio.timeout(STOP_S):
                     await process.communicate()
                     return
-
-    @property
-    def _name(self) -> str:
-        return " ".join(Path(word).name for word in self._argv[:4])
 
     def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bench.failures import BenchFailed
+from bench.processes import Parts, parts_of
+from bench.programs import Program, clean_environment
 from restock.cli.addresses import bind_services, plan
 from restock.engines.datadir import read_json
 from restock.engines.failures import PortTaken
 from restock.engines.local import environment_of, read_facts
 from restock.engines.names import SUPERUSER, database_of, database_url
-
-from bench.failures import BenchFailed
-from bench.processes import Parts, parts_of
-from bench.programs import Program, clean_environment
 
 READY_S = 120.0
 SERVICES = {"auth": 3100, "inventory": 3101, "notification": 3102, "vendor": 3103}
@@ -57,6 +56,7 @@ class Restock:
         """Seconds until it said `ready`."""
         self._offset = _free_offset()
         self._up = Program(
+            "restock up",
             [
                 *(sys.executable, "-P", "-m", "restock", "up"),
                 *("--data-dir", str(self.directory), "--port-offset", str(self._offset)),

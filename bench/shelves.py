@@ -40,7 +40,7 @@ SELECT $1, n, uuidv7(), 'low_stock', 'Low stock alert: Item ' || n,
        uuidv7()
 FROM generate_series(1, $3) n
 """
-_FEED = "INSERT INTO feeds (user_id, head, unread, revision) VALUES ($1, $2, $2, $2)"
+_FEED = "INSERT INTO feeds (user_id, head, unread, revision) VALUES ($1, $2::bigint, $2::bigint, 1)"
 
 
 @dataclass(frozen=True, slots=True)

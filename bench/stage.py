@@ -18,7 +18,6 @@ from bench.restock import NO_LIMITS, Restock
 from bench.shelves import Shelves, fill
 from bench.tenants import System, Tenant, open_account
 
-
 MOVES = 10  # rows in the ledger of each numbered item
 
 

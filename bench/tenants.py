@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from restock.client.transport import Call, TokenSource, Transport
 
 from bench.processes import Parts
+from restock.client.transport import Call, TokenSource, Transport
 
 PASSWORD = "benchmark-Passw0rd"
 FRESH_S = 300.0

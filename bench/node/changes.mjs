@@ -22,7 +22,7 @@ const timer = setInterval(() => {
 }, 2)
 
 say({ begun: true })
-for await (const _ of commands);
+for await (const _ of commands());
 clearInterval(timer)
 say({ sent, failed })
 process.exit(0)

@@ -57,8 +57,7 @@ async function openUntil(count) {
   say({ open: sockets.length, seconds: (performance.now() - began) / 1e3 })
 }
 
-for await (const line of commands) {
-  const command = JSON.parse(line)
+for await (const command of commands()) {
   if (command.open) await openUntil(command.open)
   if (command.expect) {
     heard = 0

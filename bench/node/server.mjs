@@ -27,8 +27,7 @@ function emit(left, name, body) {
 
 http.listen(options.port, '127.0.0.1', 4096, () => say({ ready: true }))
 
-for await (const line of commands) {
-  const command = JSON.parse(line)
+for await (const command of commands()) {
   emit(command.emit, command.name, command.body)
 }
 process.exit(0)

@@ -55,7 +55,7 @@ async def _series(stage: Stage, system: System, state: str) -> Heard:
         script = Script("alerts.mjs", stage.place / "alerts.log", options | alerted)
         stage.keep(script)
         await script.start()
-        heard: Heard = json.loads(await script.line(SERIES_S))
+        heard: Heard = await script.answer("p50", SERIES_S)
         await script.stop()
     if heard["lost"]:
         raise BenchFailed(f"{system.name} lost {heard['lost']} alerts")
@@ -73,7 +73,7 @@ async def _background(
     changes = Script("changes.mjs", stage.place / "changes.log", options)
     stage.keep(changes)
     await changes.start()
-    await changes.answer(10)
+    await changes.answer("begun", 10)
     yield
     said = json.loads(await changes.rest(10))
     if said["failed"]:

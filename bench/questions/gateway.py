@@ -1,5 +1,5 @@
-"""What the gateway costs: through it with all its filters on, against bare Envoy on the same routes,
-and against the service itself.
+"""What the gateway costs: through it with all its filters on, against bare Envoy on the same
+routes, and against the service itself.
 
 The limits are raised to a height that nobody reaches instead of switched off, so that their
 filters run too.

@@ -43,9 +43,7 @@ async def ask(stage: Stage) -> list[Line]:
 
 
 def _line(contest: Contest, what: str, name: str, smallest: str) -> Line:
-    ours, first = (
-        [load.p50 or 0.0 for load in contest.loads[side]] for side in (name, smallest)
-    )
+    ours, first = ([load.p50 or 0.0 for load in contest.loads[side]] for side in (name, smallest))
     return Line(
         question="growth",
         what=f"{what}, {name} items",

@@ -8,76 +8,124 @@ events itself. What Envoy takes is in the notes.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID
 
-import msgspec
-from restock.engines.ports import free_port
-
-from bench.crowd import Crowd, Pusher, mint, notification
+from bench.crowd import Counted, Crowd, Holder, NodeHolder, RestockHolder
 from bench.figures import Goal, Line, Spread, at_least, at_most, ratios
 from bench.meter import Meter
-from bench.nodejs import Script
-from bench.processes import Parts, resident_bytes
+from bench.processes import resident_bytes
 from bench.stage import Stage
+from restock.engines.ports import free_port
 
 FIRST = 50  # sockets that have everything loaded before the first look
 SETTLE_S = 2
 KIB = 1024
-OURS, NODE = "Restock", "Node socket.io"
-EMIT, EMIT_COUNTED = "a notification", "a notification and the count"
-
-Push = Callable[[int], Awaitable[None]]
 
 
 @dataclass
 class Figures:
-    """By crowd: KiB a socket and pushes a CPU-second, a value a round."""
+    """Of one side, by size of the crowd: a value a round."""
 
-    kib: dict[int, list[float]] = field(default_factory=dict)
-    envoy_kib: dict[int, list[float]] = field(default_factory=dict)
-    pushes: dict[tuple[int, str], list[float]] = field(default_factory=dict)
+    kib: Mapping[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    envoy_kib: Mapping[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    pushes: Mapping[tuple[int, Counted], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
 
 async def ask(stage: Stage) -> list[Line]:
     """Memory and pushes at each size of the crowd."""
     await stage.rest()
+    most = max(stage.effort.crowds)
     ours, node = Figures(), Figures()
     for _ in range(stage.effort.rounds):
-        await _restock_round(stage, ours)
-        await _node_round(stage, node)
-    lines = []
-    for crowd in stage.effort.crowds:
-        lines += [
-            _line(f"memory of a socket, {crowd:,} idle", "KiB", ours.kib[crowd],
-                  node.kib[crowd], at_most(1.5),
-                  note=f"Envoy: {Spread.of(ours.envoy_kib[crowd]).median:.1f} KiB more"),
-            _line(f"pushes, {crowd:,} sockets", "a CPU-second", ours.pushes[crowd, EMIT],
-                  node.pushes[crowd, EMIT], at_least(1.0)),
-            _line(f"pushes with the new count, {crowd:,} sockets", "a CPU-second",
-                  ours.pushes[crowd, EMIT_COUNTED], node.pushes[crowd, EMIT], None,
-                  note="two packets each, Node one"),
-        ]  # fmt: skip
-    return lines
+        restock = await stage.another_restock()
+        user_ids = [uuid.uuid4() for _ in range(most)]
+        await _round(stage, await RestockHolder.of(restock, user_ids, stage.place), ours)
+        await restock.stop()
+        await _round(stage, await NodeHolder.of(free_port(), most, stage.place), node)
+    return [line for size in stage.effort.crowds for line in _lines(size, ours, node)]
 
 
-async def _restock_round(stage: Stage, figures: Figures) -> None:
-    restock = await stage.another_restock()
-    user_ids = [uuid.uuid4() for _ in range(max(stage.effort.crowds))]
-    crowd = Crowd(restock.url, await mint(restock, user_ids), stage.place)
-    stage.keep(crowd)
+async def _round(stage: Stage, holder: Holder, figures: Figures) -> None:
+    stage.keep(holder)
+    crowd: Crowd = holder.crowd
     await crowd.start()
+    await crowd.open(FIRST)
+    await asyncio.sleep(SETTLE_S)
+    first = _memory(holder)
+    for size in stage.effort.crowds:
+        await crowd.open(size)
+        await asyncio.sleep(SETTLE_S)
+        more = {part: kib - first[part] for part, kib in _memory(holder).items()}
+        figures.kib[size].append(more[holder.part] / (size - FIRST))
+        figures.envoy_kib[size].append(more.get("envoy", 0.0) / (size - FIRST))
+        for counted in holder.ways:
+            rate = await _pushes(stage, holder, size, counted)
+            figures.pushes[size, counted].append(rate)
+            about = {"side": holder.name, "crowd": size, "counted": counted}
+            stage.record("sockets", about | {"kib": more, "pushes_a_cpu_second": rate})
+    await holder.stop()
 
-    async def measure(size: int, before: Parts) -> None:
-        pusher = Pusher(restock, user_ids[:size])
-        for what, counted in ((EMIT, False), (EMIT_COUNTED, True)):
-            async def push(count: int, counted: bool = counted) -> None:
-                await pusher.push(count, counted=counted)
 
-            await _pushes(stage, figures, crowd, (size, what), restock.parts, "notification", push)
+async def _pushes(stage: Stage, holder: Holder, size: int, counted: Counted) -> float:
+    """Pushes in one second of processor time of the process that holds the sockets."""
+    count = stage.effort.pushes
+    await holder.crowd.expect(count)
+    meter = Meter(holder.parts())
+    await holder.push(count, size, counted)
+    await holder.crowd.heard()
+    return count / meter.read().cpu[holder.part]
 
-    await _grow(stage, figures, crowd, OURS, restock.parts, "notification", measure)
-    await crowd.stop()
-    await restock.stop()
+
+def _memory(holder: Holder) -> dict[str, float]:
+    return {part: resident_bytes(pids) / KIB for part, pids in holder.parts().items()}
+
+
+def _lines(size: int, ours: Figures, node: Figures) -> list[Line]:
+    envoy = Spread.of(ours.envoy_kib[size]).median
+    emitted = node.pushes[size, False]
+    return [
+        _line(
+            f"memory of a socket, {size:,} idle",
+            "KiB",
+            (ours.kib[size], node.kib[size]),
+            at_most(1.5),
+            f"in Envoy {envoy:.1f} KiB more",
+        ),
+        _line(
+            f"pushes to {size:,} sockets",
+            "a CPU-second",
+            (ours.pushes[size, False], emitted),
+            at_least(1.0),
+        ),
+        _line(
+            f"pushes to {size:,} sockets, each with the new count",
+            "a CPU-second",
+            (ours.pushes[size, True], emitted),
+            note="two packets a push, Node one",
+        ),
+    ]
+
+
+def _line(
+    what: str,
+    unit: str,
+    figures: tuple[list[float], list[float]],
+    goal: Goal | None = None,
+    note: str = "",
+) -> Line:
+    ours, others = figures
+    return Line(
+        question="sockets",
+        what=what,
+        unit=unit,
+        ours=Spread.of(ours),
+        against="Node socket.io",
+        other=Spread.of(others),
+        ratio=ratios(ours, others),
+        goal=goal,
+        note=note,
+    )

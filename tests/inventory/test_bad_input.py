@@ -1,5 +1,7 @@
 """What is sent in a wrong form changes nothing and is refused with its place."""
 
+import base64
+import json
 from uuid import uuid4
 
 import pytest
@@ -187,6 +189,28 @@ async def test_what_is_no_text_is_refused(room, ada, unchanged, text):
     await unchanged(item)
 
 
+@pytest.mark.parametrize("text", ["a\n", "\na", "a\r\nb", "\t", "\x1b[31m", "a\x1fb", "\x7f"])
+async def test_a_name_is_one_line(room, ada, unchanged, text):
+    item = await room.made(ada)
+    for field in ("name", "unit", "category", "sku", "barcode"):
+        for answer in (
+            await room.create(ada, **{field: text}),
+            await room.edit(ada, item, **{field: text}),
+        ):
+            assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/" + field)
+    answer = await room.move(ada, item, 1, ref=text)
+    assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/ref")
+    await unchanged(item)
+
+
+async def test_reasons_and_notes_may_have_lines(room, ada):
+    item = await room.made(ada)
+    words = "two pallets\r\n\tone of them wet"
+    moved = await room.move(ada, item, 1, reason=words, note=words)
+    assert (moved.json["reason"], moved.json["note"]) == (words, words)
+    assert (await room.count(ada, item, 1, reason=words)).status == 200
+
+
 async def test_two_hundred_characters_are_a_text(room, ada):
     item = await room.made(ada, name="ü" * 200)
     assert item["name"] == "ü" * 200
@@ -203,6 +227,8 @@ async def test_two_hundred_characters_are_a_text(room, ada):
         "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59Z",
         "9999-12-31T23:59:59-14:00",
+        "1900-01-01T00:30:00+01:00",
+        "8999-12-31T23:30:00-01:00",
         5,
     ],
 )
@@ -211,6 +237,16 @@ async def test_what_is_no_moment_is_refused(room, ada, unchanged, moment):
     answer = await room.move(ada, item, 1, occurredAt=moment)
     assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/occurredAt")
     await unchanged(item)
+
+
+async def test_a_moments_year_is_judged_in_utc(room, ada):
+    item = await room.made(ada)
+    for given, kept in (
+        ("1899-12-31T23:30:00-01:00", "1900-01-01T00:30:00Z"),
+        ("9000-01-01T00:30:00+01:00", "8999-12-31T23:30:00Z"),
+    ):
+        answer = await room.move(ada, item, 1, occurredAt=given)
+        assert (answer.status, answer.json["occurredAt"]) == (201, kept)
 
 
 async def test_a_field_that_is_needed_is_named(room, ada):
@@ -278,6 +314,33 @@ async def test_a_cursor_of_another_list_is_refused(room, ada):
         for other, cursor in cursors.items():
             answer = await room.ask(ada, "GET", f"{path}?cursor={cursor}")
             assert answer.status == (200 if path == other else 422)
+
+
+def cursor_of(*values):
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "seq", [2**63, 2**64, str(2**63), "9" * 5000, 0, -1, 1.5, 1e300, True, None, "x", ""]
+)
+async def test_a_forged_place_in_a_ledger_is_refused(room, ada, seq):
+    item = await room.made(ada)
+    answer = await room.ask(ada, "GET", f"/items/{item['id']}/logs?cursor={cursor_of(seq)}")
+    assert (answer.status, answer.json["code"]) == (422, "request.bad_cursor")
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        *("NaN", "sNaN", "Infinity", "-Infinity", "1e999999", "1e-999999", "-1", "1e2", "1_0"),
+        *("1000000000", "0.0000001", "9" * 5000, "0." + "0" * 5000, "\u0661", "1\n", " 1", ""),
+        *(1, 1e300, None, True),
+    ],
+)
+async def test_a_forged_place_in_the_low_stock_is_refused(room, ada, quantity):
+    cursor = cursor_of(quantity, str(uuid4()))
+    answer = await room.ask(ada, "GET", f"/items/low-stock?cursor={cursor}")
+    assert (answer.status, answer.json["code"]) == (422, "request.bad_cursor")
 
 
 async def test_filters_that_are_none_are_refused(room, ada):

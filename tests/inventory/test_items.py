@@ -102,6 +102,8 @@ async def test_lists_are_filtered(room, ada):
         ("", [nuts, tea]),
         ("category=drinks", [tea]),
         ("category=Drink", []),
+        ("category=&search=", [nuts, tea]),
+        ("category=&search=nut", [nuts]),
         ("search=GRÜNER", [tea]),
         ("search=100%25", [tea]),
         ("search=gt_", [tea]),
@@ -135,6 +137,13 @@ async def test_low_stock_is_lowest_first(room, ada, eve):
     for limit in (1, 2, 50):
         pages = await room.pages(ada, f"/items/low-stock?limit={limit}")
         assert [item for page in pages for item in page] == [zero, one, also_one, three]
+
+
+async def test_low_stock_of_any_size_is_paged(room, ada):
+    sizes = (0, 0.000001, 10_000, 999_999_999.999999)
+    items = [await room.made(ada, quantity=size, minThreshold=999_999_999.999999) for size in sizes]
+    pages = await room.pages(ada, "/items/low-stock?limit=1")
+    assert [item for page in pages for item in page] == items
 
 
 async def test_reading_answers_the_version_as_tag(room, ada):

@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from tests.inventory.stockroom import account
 
 
@@ -89,6 +91,79 @@ async def test_two_requests_of_one_key_have_one_effect(room, ada):
     listed = (await room.ask(ada, "GET", "/items")).json
     moved = sum(10 - item["quantity"] for item in listed)
     assert (len(listed), moved) in {(4, 1), (5, 0)}
+
+
+@pytest.mark.parametrize("kind", ["move", "count", "batch", "create"])
+async def test_an_edit_and_a_change_of_stock_under_one_key_are_one_effect(room, ada, kind):
+    for number in range(20):
+        item, other = await room.made(ada, quantity=10), await room.made(ada)
+        key = f"k{number}"
+        match kind:
+            case "move":
+                change = room.move(ada, item, -1, key=key)
+            case "count":
+                change = room.count(ada, item, 9, key=key)
+            case "batch":
+                change = room.batch(ada, "all", (item, -1), key=key)
+            case "create":
+                change = room.create(ada, key=key)
+        made = await statuses(change, edit_under(room, ada, other, key))
+        assert made[422] == 1, made
+        assert sum(made[status] for status in (200, 201)) == 1
+
+
+async def test_a_change_of_stock_waits_for_an_edit_under_its_key(room, ada):
+    item, other = await room.made(ada), await room.made(ada)
+    async with room.service.context.database.tx() as edit:
+        await edit.execute(
+            """
+            INSERT INTO kept_answers (workspace_id, user_id, key, request_hash)
+            VALUES ($1, $2, 'k', 'x')
+            """,
+            ada.workspace_id,
+            ada.user_id,
+        )
+        await edit.execute("SELECT hold_key($1, $2, 'k')", ada.workspace_id, ada.user_id)
+        moving = asyncio.create_task(room.move(ada, item, -1, key="k"))
+        await waiting_for_locks(room, 1)
+        assert (await room.move(ada, other, -1, key="other")).status == 201
+        assert not moving.done()
+    assert (await moving).status == 422
+    assert await room.stock(ada, item) == 10
+
+
+async def test_an_edit_waits_for_a_change_of_stock_under_its_key(room, ada):
+    item, other = await room.made(ada), await room.made(ada)
+    async with room.service.context.database.tx() as tx:
+        await tx.execute(
+            "SELECT FROM items WHERE workspace_id = $1 AND id = $2::text::uuid FOR UPDATE",
+            ada.workspace_id,
+            item["id"],
+        )
+        moving = asyncio.create_task(room.move(ada, item, -1, key="k"))
+        await waiting_for_locks(room, 1)
+        editing = asyncio.create_task(edit_under(room, ada, other, "k"))
+        await waiting_for_locks(room, 2)
+    assert (await moving).status == 201
+    assert (await editing).status == 422
+    assert (await room.read(ada, other)).json == other
+
+
+async def edit_under(room, who, item, key):
+    path = f"/items/{item['id']}"
+    return await room.ask(who, "PATCH", path, json={"name": "x"}, if_match='"1"', key=key)
+
+
+async def waiting_for_locks(room, number):
+    """Return when so many of the service's statements wait for a lock."""
+    async with asyncio.timeout(10):
+        while number != await room.service.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        ):
+            await asyncio.sleep(0.01)
 
 
 async def test_one_of_many_new_items_gets_the_sku(room, ada):

@@ -18,9 +18,9 @@ MakeSample = Callable[..., Awaitable[RunningService]]
 async def make_sample(postgres: PostgresEngine) -> AsyncIterator[MakeSample]:
     async with AsyncExitStack() as stack:
 
-        async def make(*, nats: Any = None, **card: Any) -> RunningService:
+        async def make(*, nats: Any = None, pool_size: str = "10", **card: Any) -> RunningService:
             running = await stack.enter_async_context(
-                running_service(sample.service(**card), postgres, nats=nats)
+                running_service(sample.service(**card), postgres, nats=nats, pool_size=pool_size)
             )
             owner = await asyncpg.connect(
                 postgres.owner_url("inventory", database=running.database_name)

@@ -1,15 +1,17 @@
 """A small service for the kernel's own tests: notes, which a database keeps."""
 
+from contextlib import suppress
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import asyncpg
 from litestar.params import HeaderParameter
 
 from restock.events.inventory import ItemFellLow
 from restock.kernel import outbox
 from restock.kernel.database import Tx
-from restock.kernel.faults import Conflict
+from restock.kernel.faults import Conflict, PreconditionRequired
 from restock.kernel.idempotency import RequestKey
 from restock.kernel.identity import Principal
 from restock.kernel.paging import Page
@@ -99,6 +101,42 @@ async def create_lost(who: Principal, tx: Tx, data: NewNote) -> Note:
     return note
 
 
+@post("/api/notes:swallowed", answers=201, key=None)
+async def create_swallowed(who: Principal, tx: Tx, data: NewNote) -> Note:
+    """It swallows an error of PostgreSQL's, which has undone the transaction."""
+    note = await _insert(tx, who, data)
+    with suppress(asyncpg.PostgresError):
+        await tx.execute("SELECT 1 / 0")
+    return note
+
+
+@post("/api/notes:noisy", answers=201, key=None)
+async def create_noisy(who: Principal, tx: Tx, data: NewNote) -> Note:
+    """What it does after the commit fails."""
+    note = await _insert(tx, who, data)
+    tx.after_commit(lambda: int("no number"))
+    return note
+
+
+@post("/api/notes:slow", answers=201)
+async def create_slow(who: Principal, tx: Tx, resources: Any, data: NewNote) -> Note:
+    """It waits for something else before its first statement."""
+    await resources.wait()
+    return await _insert(tx, who, data)
+
+
+@post("/api/notes:headers", answers=201)
+async def create_with_version(
+    who: Principal,
+    tx: Tx,
+    if_match: Annotated[str | None, HeaderParameter(name="If-Match")],
+    data: NewNote,
+) -> Note:
+    if if_match is None:
+        raise PreconditionRequired
+    return await _insert(tx, who, data)
+
+
 @get("/api/notes")
 async def list_notes(who: Principal, tx: Tx, page: Page) -> Reply[list[Note]]:
     after = page.after(tuple[int])
@@ -155,6 +193,10 @@ ROUTES = (
     create_broken,
     create_keyed,
     create_lost,
+    create_swallowed,
+    create_noisy,
+    create_slow,
+    create_with_version,
     list_notes,
     get_note,
     announce,

@@ -12,9 +12,9 @@ from restock.engines.nats import NatsEngine
 from restock.events import encode
 from restock.events.auth import SessionRevoked
 from restock.events.envelope import Envelope, wrap
-from restock.events.inventory import ItemFellLow
+from restock.events.inventory import ItemFellLow, ItemRanOut
 from restock.kernel import bus, clock
-from restock.kernel.database import Tx
+from restock.kernel.database import DatabaseAway, Tx
 from restock.kernel.ids import new_id
 from tests.fixtures.running import RunningService
 from tests.fixtures.tokens import token_for
@@ -29,6 +29,7 @@ class Heard:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.fails = 0
+        self.away = 0
         self.changed = asyncio.Event()
 
     async def __call__(
@@ -39,6 +40,9 @@ class Heard:
             event.workspace_id,
             f"heard {event.name}",
         )
+        if self.away > 0:
+            self.away -= 1
+            raise DatabaseAway
         if self.fails > 0:
             self.fails -= 1
             raise RuntimeError("not this time")
@@ -90,6 +94,57 @@ async def test_an_event_of_a_committed_request_is_heard_once(
     assert await notes.fetchval("SELECT count(*) FROM notes WHERE text LIKE 'heard%'") == 2
 
 
+async def test_an_event_does_not_wait_for_the_next_ones(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "PULL_S", 3600.0)
+    heard = Heard()
+    await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    for count in range(1, bus.FETCH_MOST + 5):
+        message = fell_low(str(count), event_id=new_id())
+        await publish(nats, ItemFellLow.subject, message, str(count))
+        assert len(await heard.until(count)) == count
+
+
+async def test_tries_while_the_database_was_away_do_not_count(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "RETRY_DELAYS_S", (0.01,))
+    monkeypatch.setattr(bus, "AWAY_DELAY_S", 0.01)
+    monkeypatch.setattr(bus, "FAILURES_MOST", 3)
+    heard = Heard()
+    heard.away, heard.fails = 10, 2
+    await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    await publish(nats, ItemFellLow.subject, fell_low("late", event_id=new_id()), "m1")
+    assert await heard.until(1) == ["late"]
+
+
+async def test_an_older_program_does_not_narrow_what_a_newer_one_hears(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "UNKNOWN_DELAY_S", 0.01)
+    newer, older = Heard(), Heard()
+    await make_sample(nats=nats, consumers={ItemFellLow: newer, ItemRanOut: newer})
+    await make_sample(nats=nats, consumers={ItemFellLow: older})
+    for number in range(6):
+        message = fell_low(f"n{number}", event_id=new_id())
+        message = message.replace(b"fell_low", b"ran_out")
+        await publish(nats, ItemRanOut.subject, message, f"m{number}")
+    assert len(await newer.until(6)) == 6
+
+
+async def test_a_connection_closed_for_good_ends_the_worker(
+    make_sample: MakeSample, nats: NatsEngine
+) -> None:
+    notes = await make_sample(nats=nats)
+    connection = notes.context.bus.nc
+    await connection._process_err("Some Error Of The Server")
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionError):
+            await asyncio.shield(notes.task)
+    notes.ended_badly = True
+
+
 async def test_an_event_delivered_again_has_no_second_effect(
     make_sample: MakeSample, nats: NatsEngine
 ) -> None:
@@ -131,7 +186,7 @@ async def test_what_always_fails_is_parked_and_the_rest_goes_on(
     make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "RETRY_DELAYS_S", (0.01,))
-    monkeypatch.setattr(bus, "DELIVERIES_MOST", 3)
+    monkeypatch.setattr(bus, "FAILURES_MOST", 3)
     heard = Heard()
     heard.fails = 3
     await make_sample(nats=nats, consumers={ItemFellLow: heard})

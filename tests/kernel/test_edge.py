@@ -1,14 +1,18 @@
 """The edge: who may come in, what is committed, what a key does."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from restock.kernel.ids import new_id
+from restock.kernel.service import Context
 from tests.fixtures.running import RunningService
 from tests.fixtures.tokens import token_for
+from tests.kernel.conftest import MakeSample
 
 PATH = "/api/notes"
 
@@ -200,3 +204,84 @@ async def test_a_ledger_key_reaches_the_operation(notes: RunningService) -> None
     )
     text, key, digest = answer.json["text"].split("/")
     assert (text, key, len(digest)) == ("a", "k1", 64)
+
+
+async def test_an_error_swallowed_on_the_way_is_never_acknowledged(notes: RunningService) -> None:
+    answer = await notes.ask("POST", PATH + ":swallowed", token=token_for(), json={"text": "a"})
+    assert (answer.status, answer.json["code"]) == (500, "request.internal")
+    assert await texts(notes) == []
+
+
+async def test_what_fails_after_the_commit_does_not_unsay_it(notes: RunningService) -> None:
+    answer = await notes.ask("POST", PATH + ":noisy", token=token_for(), json={"text": "a"})
+    assert answer.status == 201
+    assert await texts(notes) == ["a"]
+
+
+@pytest.mark.parametrize("amount", ["10000", "100000", "500000000", "1e8", "10000.5"])
+async def test_an_amount_comes_back_in_plain_digits(notes: RunningService, amount: str) -> None:
+    body = b'{"text":"a","amount":%s}' % amount.encode()
+    made = await notes.ask("POST", PATH, token=token_for(), body=body)
+    assert made.body == b'{"number":1,"text":"a","amount":%s}' % (
+        {"1e8": "100000000"}.get(amount, amount).encode()
+    )
+
+
+async def test_half_a_body_does_not_use_up_its_key(notes: RunningService) -> None:
+    token, whole = token_for(), b'{"text":"a"}'
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        f"Idempotency-Key: k1\r\nContent-Length: {len(whole)}\r\n\r\n"
+    )
+    host, _, port = notes.url.removeprefix("http://").partition(":")
+    _reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + whole[:5])
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    made = await notes.ask("POST", PATH, token=token, body=whole, headers={"Idempotency-Key": "k1"})
+    assert made.status == 201
+
+
+@asynccontextmanager
+async def gate(_context: Context) -> AsyncIterator[asyncio.Event]:
+    yield asyncio.Event()
+
+
+async def test_a_key_holds_no_connection_before_the_first_statement(
+    make_sample: MakeSample,
+) -> None:
+    notes = await make_sample(open=gate, pool_size="1")
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    waiting = [
+        asyncio.create_task(
+            notes.ask("POST", PATH + ":slow", token=token, json={"text": "a"}, headers=headers)
+        )
+        for _ in range(4)
+    ]
+    for _ in range(20):
+        assert (await notes.ask("GET", PATH, token=token)).status == 200
+    notes.context.resources.set()
+    answers = await asyncio.gather(*waiting)
+    assert {(answer.status, answer.body) for answer in answers} == {
+        (201, b'{"number":1,"text":"a","amount":0}')
+    }
+    assert await texts(notes) == ["a"]
+
+
+async def test_a_refusal_for_its_headers_leaves_the_key_good(notes: RunningService) -> None:
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    path = PATH + ":headers"
+    refused = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+    assert refused.status == 428
+    headers["If-Match"] = '"1"'
+    made = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+    assert made.status == 201
+
+
+async def test_a_busy_pool_is_not_a_database_that_is_away(make_sample: MakeSample) -> None:
+    notes = await make_sample(pool_size="1")
+    async with notes.context.database.tx() as tx:
+        await tx.execute("SELECT 1")
+        health = await notes.ask("GET", "/health")
+        assert health.json["checks"]["database"] == "ok"

@@ -40,9 +40,25 @@ def test_a_quantity_is_read_digit_by_digit(text: str, number: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['"5"', '"NaN"', "null", "true", "[]", "1e9", "1000000000", "-1e9", "1e400", "1e999999999",
-     "0.0000001", "1.0000001", "1.00000000000000000001", "1e-400", "9" * 400, "0." + "3" * 400],
-)  # fmt: skip
+    [
+        '"5"',
+        '"NaN"',
+        "null",
+        "true",
+        "[]",
+        "1e9",
+        "1000000000",
+        "-1e9",
+        "1e400",
+        "1e999999999",
+        "0.0000001",
+        "1.0000001",
+        "1.00000000000000000001",
+        "1e-400",
+        "9" * 400,
+        "0." + "3" * 400,
+    ],
+)
 def test_anything_else_is_no_quantity(text: str) -> None:
     with pytest.raises(InvalidBody) as refused:
         decode(b'{"amount":%s}' % text.encode(), Line)
@@ -56,10 +72,21 @@ def test_quantities_are_written_as_plain_numbers() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b'{"name":NaN}', b"nope", b'{"name":"\xff"}', b"[" * 500_000,
-     b"[" * 500_000 + b"]" * 500_000, b'{"name":5,', b'{"name":"\\ud800"}', b'{"name":"\x00"}',
-     b'{"lines":' + b"[" * 500_000 + b"]" * 500_000 + b"}"],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b'{"name":NaN}',
+        b'{"name":1e9999999999999999999}',
+        b"nope",
+        b'{"name":"\xff"}',
+        b"[" * 500_000,
+        b"[" * 500_000 + b"]" * 500_000,
+        b'{"name":5,',
+        b'{"name":"\\ud800"}',
+        b'{"name":"\x00"}',
+        b'{"lines":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ],
+)
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
         decode(body, Order)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from typing import Any
 
 import click
@@ -68,18 +69,21 @@ async def _supervise(service: str, workers: int, listening: socket.socket) -> No
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    children = [
-        Child(
-            name=f"{service}-{number}",
-            argv=[sys.executable, "-P", "-m", "restock", "run", service],
-            env={
-                **environ,
-                "RESTOCK_WORKER": str(number),
-                "RESTOCK_SUPERVISOR": str(os.getpid()),
-            },
-            sockets=[listening],
-            stop_timeout_s=DRAIN_TIMEOUT_S,
-        )
-        for number in range(workers)
-    ]
-    await Supervisor(children, log).run(stop)
+    with tempfile.TemporaryDirectory(prefix=f"restock-{service}-metrics-") as metrics:
+        children = [
+            Child(
+                name=f"{service}-{number}",
+                argv=[sys.executable, "-P", "-m", "restock", "run", service],
+                env={
+                    # where the workers' counts meet, so that /metrics of one tells of all
+                    "PROMETHEUS_MULTIPROC_DIR": metrics,
+                    **environ,
+                    "RESTOCK_WORKER": str(number),
+                    "RESTOCK_SUPERVISOR": str(os.getpid()),
+                },
+                sockets=[listening],
+                stop_timeout_s=DRAIN_TIMEOUT_S,
+            )
+            for number in range(workers)
+        ]
+        await Supervisor(children, log).run(stop)

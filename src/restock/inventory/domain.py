@@ -3,11 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
 STOCK_LIMIT = Decimal(10) ** 9
+
+# Far inside what PostgreSQL and every client can say. Moments are compared as such, so it doesn't
+# matter in which zone one was written.
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Obstacle(StrEnum):

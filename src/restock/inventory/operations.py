@@ -7,14 +7,14 @@ a repetition of what was refused is judged anew.
 
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from restock.inventory import domain
-from restock.inventory.domain import Obstacle, Plan, Refused
+from restock.inventory.domain import Obstacle, Refused
 from restock.inventory.faults import (
     BatchRefused,
     InsufficientStock,
@@ -26,7 +26,6 @@ from restock.inventory.faults import (
 )
 from restock.inventory.schemas import (
     Batch,
-    BatchMovement,
     BatchResult,
     Item,
     ItemEdit,
@@ -49,7 +48,9 @@ from restock.kernel.paging import Page
 # How often a change is tried when its obstacle is gone by the time it is looked for.
 ATTEMPTS = 4
 
-YEARS = range(1900, 9000)  # far inside what PostgreSQL and every client can say
+# The values of cursors, as bounded as the columns they are compared with.
+Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+StockText = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?\Z")]
 
 T = TypeVar("T")
 
@@ -97,8 +98,9 @@ async def list_items(
     return await items.newest(
         tx,
         who.workspace_id,
-        category=category,
-        search=search,
+        # an empty filter is a search field nobody has typed into yet
+        category=category or None,
+        search=search or None,
         low=low,
         before=after[0] if after else None,
         limit=page.limit,
@@ -107,7 +109,8 @@ async def list_items(
 
 async def list_low_stock(tx: Tx, who: Principal, page: Page) -> list[Item]:
     """Items at or below their threshold, lowest stock first; one more as in `list_items`."""
-    after = page.after(tuple[Decimal, UUID])
+    cursor = page.after(tuple[StockText, UUID])
+    after = cursor and (Decimal(cursor[0]), cursor[1])
     return await items.low_stock(tx, who.workspace_id, after, page.limit)
 
 
@@ -129,11 +132,14 @@ async def update_item(
 ) -> Item:
     """Edit an item that is at one of `versions` (None: at any).
 
-    The edge keeps its answer; here `key` is only seen not to be one of the ledger's. Raises
-    Invalid, ItemNotFound, PreconditionFailed, SkuTaken and KeyReused.
+    The edge keeps its answer; here `key` is only seen not to be one of the ledger's, and held so
+    that it doesn't become one. Raises Invalid, ItemNotFound, PreconditionFailed, SkuTaken and
+    KeyReused.
     """
-    if key is not None and await ledger.written_under(tx, who, key.key) is not None:
-        raise KeyReused()
+    if key is not None:
+        await ledger.hold_key(tx, who, key.key)
+        if await ledger.written_under(tx, who, key.key) is not None:
+            raise KeyReused()
     if all(value is UNSET for value in msgspec.structs.astuple(change)):
         raise Invalid(errors=[FieldError("", "Expected at least one field to change")])
     if change.min_threshold is not UNSET:
@@ -224,7 +230,7 @@ async def list_logs(tx: Tx, who: Principal, item_id: UUID, page: Page) -> list[M
 
     Answers for an archived item too. Raises ItemNotFound.
     """
-    after = page.after(tuple[int])
+    after = page.after(tuple[Seq])
     before = after[0] if after else None
     rows = await ledger.logs(tx, who.workspace_id, item_id, before, page.limit)
     if not rows and await items.stock_of(tx, who.workspace_id, item_id) is None:
@@ -247,11 +253,13 @@ async def add_movements(tx: Tx, who: Principal, batch: NewBatch, key: RequestKey
             for error in _unmovable(f"/movements/{place}", movement)
         )
     )
+    if key is not None:
+        # before the items are locked; a repetition waits here for the rows of the first
+        await ledger.hold_key(tx, who, key.key)
+        first = await _first(tx, who, key)
+        if first is not None:
+            return _as_first_answered(first)
     stocks = await batches.lock(tx, who.workspace_id, [m.item_id for m in movements])
-    # Whoever repeats a batch that changed something has just waited for its rows.
-    first = await _first(tx, who, key)
-    if first is not None:
-        return _as_first_answered(first)
     wanted = [(movement.item_id, movement.delta) for movement in movements]
     if batch.mode == "all":
         plan = domain.plan_all(wanted, stocks)
@@ -259,20 +267,10 @@ async def add_movements(tx: Tx, who: Principal, batch: NewBatch, key: RequestKey
             raise BatchRefused(errors=[_batch_error(refusal) for refusal in plan.refused])
     else:
         plan = domain.plan_each(wanted, stocks)
-    made = await _write(tx, who, plan, movements, key)
-    return _results(made, plan.refused)
-
-
-async def _write(
-    tx: Tx, who: Principal, plan: Plan, movements: Sequence[BatchMovement], key: RequestKey | None
-) -> dict[int, Movement]:
     if not plan.steps:
-        return {}
-    try:
-        return await batches.write(tx, who, plan, movements, key, plan.refused or None)
-    except KeyTaken:
-        # the same request would have had to wait for the same items: this is another one
-        raise KeyReused() from None
+        return _results({}, plan.refused)
+    made = await batches.write(tx, who, plan, movements, key, plan.refused or None)
+    return _results(made, plan.refused)
 
 
 async def _once(
@@ -359,8 +357,9 @@ def _unmovable(at: str, movement: NewMovement) -> list[FieldError]:
     errors = []
     if movement.delta == 0:
         errors.append(FieldError(f"{at}/delta", "Expected a number other than 0"))
-    if movement.occurred_at is not None and movement.occurred_at.year not in YEARS:
-        errors.append(FieldError(f"{at}/occurredAt", "Expected a year from 1900 to 8999"))
+    moment = movement.occurred_at
+    if moment is not None and not domain.EARLIEST <= moment < domain.END_OF_TIME:
+        errors.append(FieldError(f"{at}/occurredAt", "Expected a year from 1900 to 8999, in UTC"))
     return errors
 
 

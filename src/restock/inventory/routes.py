@@ -71,7 +71,7 @@ async def list_items(
 )
 async def list_low_stock(who: Principal, tx: Tx, page: Page) -> Reply[list[Item]]:
     found = await operations.list_low_stock(tx, who, page)
-    return page.reply(found, after=lambda last: (str(last.quantity), str(last.id)))
+    return page.reply(found, after=lambda last: (f"{last.quantity:f}", str(last.id)))
 
 
 @get(

@@ -10,6 +10,8 @@ from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
 
 BATCH_MOST = 500
 
+# A text of one line: none of the control characters of ASCII. `$` alone would let a line end pass.
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -20,24 +22,24 @@ class NewItem(Wire):
     workspace, as written.
     """
 
-    name: Text
+    name: Line
     quantity: Quantity
     min_threshold: Quantity | None
-    unit: Text
-    category: Text
-    sku: Text | None = None
-    barcode: Text | None = None
+    unit: Line
+    category: Line
+    sku: Line | None = None
+    barcode: Line | None = None
 
 
 class ItemEdit(Wire):
     """What of an item changes; what is left out stays. Its stock is never edited here."""
 
-    name: Text | UnsetType = UNSET
+    name: Line | UnsetType = UNSET
     min_threshold: Quantity | UnsetType | None = UNSET
-    unit: Text | UnsetType = UNSET
-    category: Text | UnsetType = UNSET
-    sku: Text | UnsetType | None = UNSET
-    barcode: Text | UnsetType | None = UNSET
+    unit: Line | UnsetType = UNSET
+    category: Line | UnsetType = UNSET
+    sku: Line | UnsetType | None = UNSET
+    barcode: Line | UnsetType | None = UNSET
 
 
 class NewCount(Wire):
@@ -58,7 +60,7 @@ class NewMovement(Wire):
     delta: Quantity
     reason: Text
     note: Text | None = None
-    ref: Text | None = None
+    ref: Line | None = None
     occurred_at: Moment | None = None
 
 

@@ -118,6 +118,21 @@ CREATE TABLE kept_answers (
 );
 CREATE INDEX kept_answers_created ON kept_answers (created_at);
 
+-- Whether a key is free of the answers that are kept beside the ledger; nobody else asks so for the
+-- same key until the transaction ends. That makes one effect of two requests at once, of which one
+-- writes to the ledger and the other has its answer kept: whoever comes second waits here, and
+-- then sees what the first one wrote. It does so inside a statement begun before that, because
+-- each statement of a VOLATILE function takes a snapshot of its own.
+CREATE FUNCTION hold_key(workspace uuid, account uuid, wanted text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(
+        hashtextextended(concat_ws(' ', workspace, account, wanted), 0));
+    RETURN NOT EXISTS (
+        SELECT FROM kept_answers
+        WHERE workspace_id = workspace AND user_id = account AND key = wanted);
+END $$;
+
 -- The least the service needs. No DELETE on items; on the ledger nothing but reading and adding.
 GRANT SELECT,
       INSERT (workspace_id, id, user_id, name, unit, category, sku, barcode, quantity,

@@ -2,12 +2,13 @@
 
 Delivery is at least once. A message is acknowledged after the commit of its effect, whose
 transaction also holds its id in the inbox. What fails is redelivered with growing delay and
-parked as a dead letter after `DELIVERIES_MOST` tries; what fails because the database is away
+parked as a dead letter after `FAILURES_MOST` tries; what fails because the database is away
 waits as long as that lasts.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import msgspec
@@ -28,11 +29,14 @@ from restock.kernel.stopping import pause, unless_stopped
 from restock.kernel.telemetry import follow, log
 
 FETCH_MOST = 50
-FETCH_WAIT_S = 5.0
 # What a killed consumer had fetched waits this long for another. A batch that takes longer is
-# delivered twice, and the inbox keeps its effects single.
+# delivered twice; the inbox keeps its effects single.
 ACK_WAIT_S = 10.0
-DELIVERIES_MOST = 8
+PULL_S = 5.0
+FAILURES_MOST = 8
+FAILURES_REMEMBERED = 10_000
+UNKNOWN_OFFERED = 40
+UNKNOWN_DELAY_S = 15.0
 RETRY_DELAYS_S = (1, 5, 30, 120, 600)
 AWAY_DELAY_S = 1.0
 
@@ -52,6 +56,8 @@ class Bus:
         self._service = service
         self._user = user
         self._password = password
+        self._was_connected = False
+        self._closed = asyncio.Event()
         self._on_connect: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -66,6 +72,16 @@ class Bus:
         """Have `callback` awaited at each connect and reconnect."""
         self._on_connect.append(callback)
 
+    @asynccontextmanager
+    async def pull(self, stream: str, consumer: str, batch: int) -> "AsyncIterator[Pull]":
+        """Messages of a durable pull consumer, each as soon as it is there."""
+        pull = Pull(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", batch)
+        await pull.open()
+        try:
+            yield pull
+        finally:
+            await pull.close()
+
     async def publish_core(self, subject: str, payload: bytes) -> None:
         """Publish outside JetStream: at most once, dropped when nobody listens."""
         if self.connected:
@@ -74,8 +90,11 @@ class Bus:
     async def run(self, stop: asyncio.Event) -> None:
         """Stay connected until told to stop."""
         connecting = asyncio.create_task(self._connect())
-        await stop.wait()
+        await unless_stopped(stop, self._closed.wait())
         connecting.cancel()
+        if not stop.is_set():
+            # nats-py gives up for good on some errors of the server; a new process does not
+            raise ConnectionError("the connection to NATS was closed for good")
         if self.nc.is_connected:
             try:
                 async with asyncio.timeout(5):
@@ -101,6 +120,7 @@ class Bus:
                     error_cb=self._report,
                     reconnected_cb=self._connected,
                     disconnected_cb=self._disconnected,
+                    closed_cb=self._closed_for_good,
                 )
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 log.warning("bus.connect_failed", why=repr(error))
@@ -108,6 +128,7 @@ class Bus:
         await self._connected()
 
     async def _connected(self) -> None:
+        self._was_connected = True
         log.info("bus.connected")
         for callback in self._on_connect:
             try:
@@ -118,8 +139,60 @@ class Bus:
     async def _disconnected(self) -> None:
         log.warning("bus.disconnected")
 
+    async def _closed_for_good(self) -> None:
+        if self._was_connected:
+            self._closed.set()
+
     async def _report(self, error: Exception) -> None:
         log.warning("bus.error", why=repr(error))
+
+
+class Pull:
+    """A running pull request, renewed as it is used up.
+
+    nats-py's own `fetch` of several holds back the first until the others are there or its time
+    is over, which may be seconds.
+    """
+
+    def __init__(self, bus: Bus, subject: str, batch: int) -> None:
+        self._bus = bus
+        self._subject = subject
+        self._request = msgspec.json.encode({"batch": batch, "expires": int(PULL_S * 1e9)})
+        self._batch = batch
+        self._left = 0
+        self._subscription: Any = None
+
+    async def open(self) -> None:
+        self._inbox = self._bus.nc.new_inbox()
+        self._subscription = await self._bus.nc.subscribe(self._inbox)
+
+    async def next(self) -> Msg:
+        """The next message. Raises nats.errors.Error and NotFoundError (the consumer is gone)."""
+        while True:
+            if self._left <= 0:
+                await self._bus.nc.publish(self._subject, self._request, reply=self._inbox)
+                self._left = self._batch
+            try:
+                message: Msg = await self._subscription.next_msg(timeout=PULL_S + 1)
+            except nats.errors.TimeoutError:
+                self._left = 0  # the server forgot the request, as it does when it restarts
+                continue
+            status = message.headers and message.headers.get("Status")
+            if not status:
+                self._left -= 1
+                return message
+            if status == "503":
+                raise nats.js.errors.NotFoundError
+            self._left = 0  # 408 its time is over, 409 it can't be served any longer
+
+    async def close(self) -> None:
+        """Give back at once what has arrived and was not handled."""
+        with suppress(nats.errors.Error, OSError):
+            await self._subscription.unsubscribe()
+            while self._subscription.pending_msgs:
+                message = await self._subscription.next_msg(timeout=0.1)
+                if not message.headers or "Status" not in message.headers:
+                    await message.nak()
 
 
 class Consumers:
@@ -141,57 +214,68 @@ class Consumers:
         self._bus = bus
         self._database = database
         self._resources = resources
+        self._failures: dict[int, int] = {}
+        self._interrupted = asyncio.Event()
+        bus.on_connect(self._pull_again)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until told to stop; the batch in hand is finished first."""
-        subscription: JetStreamContext.PullSubscription | None = None
+        """Consume until told to stop; the message in hand is finished first."""
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._interrupted.set())
         while not stop.is_set():
+            self._interrupted.clear()
+            if not self._bus.connected:
+                await pause(stop, 0.1)
+                continue
             try:
-                if not self._bus.connected:
-                    subscription = None
-                    await pause(stop, 0.25)
-                    continue
-                if subscription is None:
-                    subscription = await self._subscribe()
-                messages = await self._fetch(subscription, stop)
+                await self._ensure_consumer()
+                async with self._bus.pull(self._stream, self._service, FETCH_MOST) as messages:
+                    while not self._interrupted.is_set():
+                        message = await unless_stopped(self._interrupted, messages.next())
+                        if message is not None:
+                            await self.handle(message)
             except nats.js.errors.NotFoundError:
-                subscription = None
                 log.warning("bus.no_stream", stream=self._stream)
                 await pause(stop, 1.0)
-                continue
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                log.warning("bus.fetch_failed", stream=self._stream, why=repr(error))
-                subscription = None
+                log.warning("bus.pull_failed", stream=self._stream, why=repr(error))
                 await pause(stop, 0.5)
-                continue
-            for message in messages:
-                await self.handle(message)
+
+    async def _pull_again(self) -> None:
+        """A server that was away has forgotten the pull request."""
+        self._interrupted.set()
 
     async def handle(self, message: Msg) -> None:
         """One message: its effect, once; then ack, later redelivery, or the dead letters."""
-        deliveries = message.metadata.num_delivered
+        subject = message.subject
         try:
+            if subject not in self._handlers:
+                await self._leave_to_another(message)
+                return
+            kind, handler = self._handlers[subject]
             try:
                 envelope = unwrap(message.data)
-                kind, handler = self._handlers[message.subject]
-                event = decode(msgspec.Raw(envelope.data), kind)
-            except (msgspec.DecodeError, KeyError, UnicodeDecodeError) as error:
-                await self._park(message, f"not readable: {error}", deliveries)
+                event = decode(envelope.data, kind)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                await self._park(message, f"not readable: {error}")
                 return
             follow(envelope.traceparent)
             try:
                 outcome = await self._apply(envelope, event, handler)
-            except DatabaseAway:
+            except DatabaseAway as error:
+                log.warning("bus.database_away", subject=subject, why=repr(error.__cause__))
+                CONSUMED.labels(subject, "put_off").inc()
                 await message.nak(delay=AWAY_DELAY_S)
                 return
             except Exception as error:  # whatever a handler raises, the message must not be lost
-                await self._failed(message, error, deliveries)
+                await self._failed(message, error)
                 return
+            self._failures.pop(message.metadata.sequence.stream, None)
             await message.ack()
-            CONSUMED.labels(message.subject, outcome).inc()
+            CONSUMED.labels(subject, outcome).inc()
         except (nats.errors.Error, OSError, TimeoutError) as error:
             # it is redelivered after ACK_WAIT_S, and the inbox knows whether it had its effect
-            log.warning("bus.answer_failed", subject=message.subject, why=repr(error))
+            log.warning("bus.answer_failed", subject=subject, why=repr(error))
 
     async def _apply(self, envelope: Envelope, event: Event, handler: Handler) -> str:
         async with self._database.tx() as tx:
@@ -200,54 +284,66 @@ class Consumers:
             await handler(tx, envelope, event, self._resources())
         return "handled"
 
-    async def _failed(self, message: Msg, error: Exception, deliveries: int) -> None:
-        log.error(
-            "bus.handler_failed", subject=message.subject, deliveries=deliveries, exc_info=error
-        )
-        if deliveries >= DELIVERIES_MOST:
-            await self._park(message, repr(error), deliveries)
+    async def _failed(self, message: Msg, error: Exception) -> None:
+        """Try again later, or never. Only tries that reached the handler count."""
+        place = message.metadata.sequence.stream
+        failures = self._failures[place] = self._failures.pop(place, 0) + 1
+        if len(self._failures) > FAILURES_REMEMBERED:
+            del self._failures[next(iter(self._failures))]
+        log.error("bus.handler_failed", subject=message.subject, failures=failures, exc_info=error)
+        if failures >= FAILURES_MOST:
+            await self._park(message, repr(error))
         else:
-            delay = RETRY_DELAYS_S[min(deliveries, len(RETRY_DELAYS_S)) - 1]
+            delay = RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S)) - 1]
             await message.nak(delay=delay)
             CONSUMED.labels(message.subject, "retried").inc()
 
-    async def _park(self, message: Msg, why: str, deliveries: int) -> None:
+    async def _leave_to_another(self, message: Msg) -> None:
+        """A subject this program doesn't know: a newer worker beside it may, during an upgrade."""
+        if message.metadata.num_delivered < UNKNOWN_OFFERED:
+            await message.nak(delay=UNKNOWN_DELAY_S)
+        else:
+            await message.ack()
+        CONSUMED.labels(message.subject, "unknown").inc()
+
+    async def _park(self, message: Msg, why: str) -> None:
         """Keep the message where an operator finds it, then stop its redelivery."""
-        stored_as = f"{self._stream}-{message.metadata.sequence.stream}-{self._service}"
+        place = message.metadata.sequence.stream
         await self._bus.js.publish(
             f"deadletters.{self._service}.{message.subject}",
             message.data,
             headers={
-                "Nats-Msg-Id": stored_as,
+                "Nats-Msg-Id": f"{self._stream}-{place}-{self._service}",
                 "Restock-Error": " ".join(why.split())[:500],
-                "Restock-Deliveries": str(deliveries),
+                "Restock-Deliveries": str(message.metadata.num_delivered),
             },
         )
         await message.term()
+        self._failures.pop(place, None)
         log.error("bus.dead_letter", subject=message.subject, why=why)
         CONSUMED.labels(message.subject, "parked").inc()
 
-    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+    async def _ensure_consumer(self) -> None:
+        """Make the durable, or widen it: a worker of an older version must not narrow what a
+        newer one asked for, since what a filter passes over never comes back.
+        """
+        subjects = set(self._handlers)
+        try:
+            known = (await self._bus.js.consumer_info(self._stream, self._service)).config
+            asked = set(known.filter_subjects or []) | {known.filter_subject or ""} - {""}
+        except nats.js.errors.NotFoundError:
+            asked = set()
+        if subjects <= asked:
+            return
         await self._bus.js.add_consumer(
             self._stream,
             ConsumerConfig(
                 name=self._service,
                 durable_name=self._service,
-                filter_subjects=sorted(self._handlers),
+                filter_subjects=sorted(subjects | asked),
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_S,
                 max_ack_pending=1000,
                 max_deliver=-1,
             ),
         )
-        return await self._bus.js.pull_subscribe_bind(self._service, self._stream)
-
-    async def _fetch(
-        self, subscription: JetStreamContext.PullSubscription, stop: asyncio.Event
-    ) -> list[Msg]:
-        """The next messages, none when told to stop meanwhile."""
-        try:
-            fetching = subscription.fetch(FETCH_MOST, timeout=FETCH_WAIT_S)
-            return await unless_stopped(stop, fetching) or []
-        except nats.errors.TimeoutError:
-            return []

@@ -5,8 +5,10 @@ password, asking another service) holds none.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,11 +17,15 @@ import msgspec
 from asyncpg import Connection, Pool, Record
 
 from restock.kernel.faults import Unavailable
+from restock.kernel.telemetry import log
 from restock.kernel.wire import encode
 
 ACQUIRE_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
+PURGED_AT_ONCE = 5_000
+PING_FRESH_S = 1.0
+PING_TIMEOUT_S = 1.5
 
 # What says that the database is away or would not wait, as against a mistake in a statement.
 AWAY = (
@@ -47,6 +53,10 @@ class DatabaseAway(Unavailable):
     code = "database.unavailable"
 
 
+class NotCommitted(Exception):
+    """PostgreSQL rolled back what was to be committed."""
+
+
 class Tx:
     """One transaction, begun at its first statement, ended by who made it.
 
@@ -54,15 +64,17 @@ class Tx:
     round trips. At most one statement of such a Tx writes.
 
     Set `keep_on_refusal` for a refusal that must leave a trace: what was written is committed
-    although the answer is a 4xx.
+    although the answer is a 4xx. `on_begin` is awaited right after the transaction began.
     """
 
     def __init__(self, database: "Database", *, single: bool = False) -> None:
         self.keep_on_refusal = False
         self.database = database
+        self.on_begin: Callable[[], Awaitable[None]] | None = None
         self._single = single
         self._connection: Connection[Record] | None = None
-        self._transaction: Any = None
+        self._begun = False
+        self._lost = False
         self._after_commit: list[Callable[[], None]] = []
 
     async def fetch(self, sql: str, *args: Any) -> list[Record]:
@@ -83,6 +95,21 @@ class Tx:
         """Have `callback` called right after the commit, before the answer leaves."""
         self._after_commit.append(callback)
 
+    async def begin(self) -> None:
+        """Begin now instead of at the first statement. Raises DatabaseAway."""
+        if self._connection is not None:
+            return
+        try:
+            self._connection = await self.database.acquire()
+            if not self._single:
+                await self._connection.execute("BEGIN")
+                self._begun = True
+        except AWAY as error:
+            self._lost = True
+            raise DatabaseAway() from error
+        if self.on_begin is not None:
+            await self.on_begin()
+
     async def savepoint(self) -> None:
         """What follows can be undone by `rollback_to_savepoint`."""
         await self.execute("SAVEPOINT kept")
@@ -93,49 +120,64 @@ class Tx:
         self._after_commit.clear()
 
     async def commit(self) -> None:
-        """End it. Raises DatabaseAway when it isn't known to have been committed."""
+        """End it. Raises DatabaseAway when it isn't known to have been committed.
+
+        Raises NotCommitted when an error was swallowed on the way: PostgreSQL then answers COMMIT
+        with ROLLBACK, and nothing may be acknowledged.
+        """
+        connection, begun, self._begun = self._connection, self._begun, False
         try:
-            if self._transaction is not None:
-                await self._transaction.commit()
+            if connection is not None and begun:
+                status = await connection.execute("COMMIT")
+                if status != "COMMIT":
+                    raise NotCommitted(status)
         except AWAY as error:
+            self._lost = True
             raise DatabaseAway() from error
         finally:
-            self._transaction = None
             await self._release()
         callbacks, self._after_commit = self._after_commit, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as error:  # it is committed: that must be said, whatever fails now
+                log.error("database.after_commit_failed", exc_info=error)
 
     async def rollback(self) -> None:
         """Undo it. Never raises: a lost connection has undone it already."""
         self._after_commit.clear()
-        transaction, self._transaction = self._transaction, None
+        connection, begun, self._begun = self._connection, self._begun, False
         try:
-            if transaction is not None:
-                await transaction.rollback()
+            if connection is not None and begun and not self._lost:
+                await connection.execute("ROLLBACK")
         except (asyncpg.PostgresError, *AWAY):
-            pass
+            self._lost = True
         finally:
             await self._release()
 
     async def _call(self, method: str, sql: str, args: tuple[Any, ...]) -> Any:
+        await self.begin()
         try:
-            if self._connection is None:
-                await self._begin()
             return await getattr(self._connection, method)(sql, *args)
         except AWAY as error:
+            # a refusal by the server leaves the connection usable; silence does not
+            self._lost = not isinstance(error, asyncpg.PostgresError)
             raise DatabaseAway() from error
-
-    async def _begin(self) -> None:
-        self._connection = await self.database.acquire()
-        if not self._single:
-            self._transaction = self._connection.transaction()
-            await self._transaction.start()
 
     async def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            if self._lost:
+                # waiting for a server that is silent helps nobody; it may also be gone already
+                with suppress(asyncpg.InterfaceError):
+                    connection.terminate()
             await self.database.release(connection)
+
+
+async def deleted(tx: Tx, sql: str, older_than: timedelta) -> int:
+    """Run a DELETE of what is older than $1, at most $2 rows; how many there were."""
+    status = await tx.execute(sql, older_than, PURGED_AT_ONCE)
+    return int(status.rpartition(" ")[2])
 
 
 class Database:
@@ -148,6 +190,8 @@ class Database:
         self._pool: Pool[Record] | None = None
         # the pool lets newcomers pass those who wait; this queue is first come, first served
         self._turn = asyncio.Semaphore(size)
+        self._pinged_at = -PING_FRESH_S
+        self._answers = False
         self.wake_relay: Callable[[], None] = _nobody
 
     async def open(self) -> None:
@@ -214,11 +258,24 @@ class Database:
         await tx.commit()
 
     async def ping(self) -> bool:
-        """Whether the database answers."""
+        """Whether the database answers, asked at most once a second.
+
+        By a connection of its own: that every other one is busy doesn't make the database away.
+        """
+        if time.monotonic() - self._pinged_at > PING_FRESH_S:
+            self._pinged_at = time.monotonic()
+            self._answers = await self._ask()
+        return self._answers
+
+    async def _ask(self) -> bool:
         try:
-            async with self.tx(single=True) as tx:
-                await tx.fetchval("SELECT 1")
-        except (asyncpg.PostgresError, DatabaseAway):
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                connection = await asyncpg.connect(self._url)
+                try:
+                    await connection.fetchval("SELECT 1")
+                finally:
+                    connection.terminate()
+        except (asyncpg.PostgresError, *AWAY):
             return False
         return True
 
@@ -231,6 +288,10 @@ async def _prepare(connection: "Connection[Record]") -> None:
             encoder=lambda value: encode(value).decode(),
             decoder=_read_json.decode,
         )
+    # asyncpg reads the binary form of 10000 as 1E+4; the text form has the digits as they are
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", encoder=str, decoder=Decimal, format="text"
+    )
 
 
 def _nobody() -> None:

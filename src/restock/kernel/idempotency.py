@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from restock.kernel.database import Tx
+from restock.kernel.database import Tx, deleted
 from restock.kernel.faults import FieldError, Invalid
 from restock.kernel.identity import Principal
 
@@ -39,13 +39,14 @@ class RequestKey:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAnswer:
-    """An answer as it was first given."""
+class AlreadyAnswered(Exception):
+    """The key has its answer; this is it."""
 
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 def read_key(header: str, method: str, path: str, body: bytes) -> RequestKey:
@@ -57,10 +58,11 @@ def read_key(header: str, method: str, path: str, body: bytes) -> RequestKey:
     return RequestKey(header, digest.digest())
 
 
-async def claim(tx: Tx, who: Principal, key: RequestKey) -> KeptAnswer | None:
-    """Make the key ours: None, or the answer it already has.
+async def claim(tx: Tx, who: Principal, key: RequestKey) -> None:
+    """Make the key ours for this transaction.
 
-    Raises KeyReused when it stands for another request.
+    A concurrent duplicate waits here for the first one's end. Raises AlreadyAnswered, and
+    KeyReused when the key stands for another request.
     """
     claimed = await tx.fetchval(
         """
@@ -74,8 +76,13 @@ async def claim(tx: Tx, who: Principal, key: RequestKey) -> KeptAnswer | None:
         key.key,
         key.hash,
     )
-    if claimed:
-        return None
+    if not claimed:
+        await look_up(tx, who, key)
+        raise KeyReused()
+
+
+async def look_up(tx: Tx, who: Principal, key: RequestKey) -> None:
+    """Raise AlreadyAnswered or KeyReused when the key was used before; otherwise do nothing."""
     kept = await tx.fetchrow(
         """
         SELECT request_hash, status, headers, body
@@ -86,10 +93,12 @@ async def claim(tx: Tx, who: Principal, key: RequestKey) -> KeptAnswer | None:
         who.user_id,
         key.key,
     )
-    if kept is None or kept["request_hash"] != key.hash:
+    if kept is None:
+        return
+    if kept["request_hash"] != key.hash:
         raise KeyReused()
     headers = [(name, value) for name, value in kept["headers"]]
-    return KeptAnswer(kept["status"], headers, kept["body"])
+    raise AlreadyAnswered(kept["status"], headers, kept["body"])
 
 
 async def keep(
@@ -110,6 +119,15 @@ async def keep(
     )
 
 
-async def purge(tx: Tx) -> None:
-    """Forget answers nobody may ask for again."""
-    await tx.execute("DELETE FROM kept_answers WHERE created_at < now() - $1::interval", KEPT)
+async def purge(tx: Tx) -> int:
+    """Forget some answers nobody may ask for again; how many rows."""
+    return await deleted(
+        tx,
+        """
+        DELETE FROM kept_answers WHERE (workspace_id, user_id, key) IN (
+            SELECT workspace_id, user_id, key FROM kept_answers
+            WHERE created_at < now() - $1::interval LIMIT $2
+        )
+        """,
+        KEPT,
+    )

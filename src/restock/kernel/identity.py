@@ -18,6 +18,7 @@ import jwt
 
 from restock.kernel.faults import Unauthenticated, Unavailable
 from restock.kernel.revocations import Revocations
+from restock.kernel.telemetry import log
 
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1
@@ -143,10 +144,13 @@ class TokenVerifier:
             if self._tried_at != tried_before or (time.monotonic() - self._tried_at < KEYS_RETRY_S):
                 return  # another task has just asked; unknown kids must not flood auth
             try:
-                self._keys = await self._fetch_keys()
+                keys = await self._fetch_keys()
+                if keys.keys() != self._keys.keys():
+                    self._known.clear()  # a key may have been withdrawn
+                self._keys = keys
                 self._fetched_at = time.monotonic()
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError):
-                pass
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError) as why:
+                log.warning("identity.keys_not_read", why=repr(why))
             finally:
                 self._tried_at = time.monotonic()
 
@@ -163,11 +167,16 @@ def read_jwks(document: Any) -> Keys:
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise ValueError("not a JWKS")
-    return {
+    keys = {
         entry["kid"]: jwt.PyJWK(entry, algorithm=ALGORITHM).key
         for entry in document["keys"]
-        if entry.get("kty") == "EC" and entry.get("crv") == "P-256" and "kid" in entry
+        if isinstance(entry, dict)
+        and (entry.get("kty"), entry.get("crv")) == ("EC", "P-256")
+        and isinstance(entry.get("kid"), str)
     }
+    if not keys:
+        raise ValueError("a JWKS without a key of ours")
+    return keys
 
 
 def keys_at(url: str) -> Callable[[], Awaitable[Keys]]:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from restock.kernel.database import Tx
+from restock.kernel.database import Tx, deleted
 
 KEPT = timedelta(days=8)  # longer than a stream keeps its messages
 
@@ -25,6 +25,14 @@ async def first_time(tx: Tx, consumer: str, event_id: UUID) -> bool:
     return recorded is True
 
 
-async def purge(tx: Tx) -> None:
-    """Forget what no stream can deliver again."""
-    await tx.execute("DELETE FROM inbox WHERE seen_at < now() - $1::interval", KEPT)
+async def purge(tx: Tx) -> int:
+    """Forget some of what no stream can deliver again; how many rows."""
+    return await deleted(
+        tx,
+        """
+        DELETE FROM inbox WHERE (consumer, event_id) IN (
+            SELECT consumer, event_id FROM inbox WHERE seen_at < now() - $1::interval LIMIT $2
+        )
+        """,
+        KEPT,
+    )

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from restock.events import Event, encode
 from restock.events.envelope import wrap
 from restock.kernel.bus import Bus
-from restock.kernel.database import Database, DatabaseAway, Tx
+from restock.kernel.database import Database, DatabaseAway, Tx, deleted
 from restock.kernel.stopping import pause, unless_stopped
 from restock.kernel.telemetry import log, traceparent
 
@@ -63,8 +63,9 @@ class Relay:
         while not stop.is_set():
             self._woken.clear()
             try:
-                while self._bus.connected and await self.publish_batch() == BATCH:
-                    pass
+                while not stop.is_set() and self._bus.connected:
+                    if await self.publish_batch() < BATCH:
+                        break
                 delay = POLL_S
             except (DatabaseAway, nats.errors.Error, OSError, TimeoutError) as error:
                 log.warning("outbox.relay_waits", why=repr(error), delay_s=delay)
@@ -84,8 +85,9 @@ class Relay:
     async def publish_batch(self) -> int:
         """Publish up to a batch of rows; how many there were.
 
-        The rows stay locked until JetStream has acknowledged them all. When one is not, none is
-        marked and all are sent again: `Nats-Msg-Id` and the consumers' inbox remove the doubles.
+        The rows stay locked until JetStream has answered. What it acknowledged is marked, and then
+        the first failure raised; what failed is sent again, and where only the acknowledgement
+        was lost, `Nats-Msg-Id` and the consumers' inbox remove the double.
         """
         async with self._database.tx() as tx:
             rows = await tx.fetch(
@@ -101,11 +103,21 @@ class Relay:
             )
             if not rows:
                 return 0
-            await asyncio.gather(*(self._publish(row) for row in rows))
+            outcomes = await asyncio.gather(
+                *(self._publish(row) for row in rows), return_exceptions=True
+            )
+            failed = {
+                row["id"]: outcome
+                for row, outcome in zip(rows, outcomes, strict=True)
+                if outcome is not None
+            }
             await tx.execute(
                 "UPDATE outbox SET published_at = now() WHERE id = ANY($1)",
-                [row["id"] for row in rows],
+                [row["id"] for row in rows if row["id"] not in failed],
             )
+        for event_id, failure in failed.items():
+            log.warning("outbox.not_published", event_id=str(event_id), why=repr(failure))
+            raise failure
         return len(rows)
 
     async def _publish(self, row: Any) -> None:
@@ -126,6 +138,14 @@ class Relay:
         PUBLISHED.labels(row["subject"]).inc()
 
 
-async def purge(tx: Tx) -> None:
-    """Forget what was published long ago."""
-    await tx.execute("DELETE FROM outbox WHERE published_at < now() - $1::interval", KEPT)
+async def purge(tx: Tx) -> int:
+    """Forget some of what was published long ago; how many rows."""
+    return await deleted(
+        tx,
+        """
+        DELETE FROM outbox WHERE id IN (
+            SELECT id FROM outbox WHERE published_at < now() - $1::interval LIMIT $2
+        )
+        """,
+        KEPT,
+    )

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -58,7 +58,8 @@ class Page:
         rows = rows[: self.limit]
         cursor = base64.urlsafe_b64encode(encode(list(after(rows[-1])))).rstrip(b"=").decode()
         query = urlencode([*self.query, ("limit", str(self.limit)), ("cursor", cursor)])
-        return Reply(rows, headers={"Link": f'<{self.path}?{query}>; rel="next"'})
+        link = f'<{quote(self.path, safe="/:@")}?{query}>; rel="next"'
+        return Reply(rows, headers={"Link": link})
 
 
 def read_page(path: str, query: Iterable[tuple[str, str]]) -> Page:

@@ -30,6 +30,7 @@ from restock.kernel.telemetry import log
 STREAM = "AUTH"
 HEARTBEAT_S = 2.0
 MARGIN_S = 60.0
+PRUNE_EVERY_S = 60.0
 
 
 class Revocations:
@@ -40,6 +41,7 @@ class Revocations:
         self.degraded = True
         self.token_life_s = token_life_s
         self._ends: dict[UUID, float] = {}
+        self._pruned_at = 0.0
         self._listeners: list[Callable[[UUID], None]] = []
 
     def is_revoked(self, session_id: UUID) -> bool:
@@ -53,7 +55,8 @@ class Revocations:
     def add(self, session_id: UUID, expires_at: datetime) -> None:
         """Know a session as revoked until no token of it can live."""
         now = time.time()
-        if len(self._ends) % 256 == 255:
+        if now - self._pruned_at > PRUNE_EVERY_S:
+            self._pruned_at = now
             self._ends = {known: ends for known, ends in self._ends.items() if ends >= now}
         ends = expires_at.timestamp()
         if ends < now or session_id in self._ends:
@@ -88,6 +91,7 @@ class RevocationFeed:
                     await self._follow()
             except (nats.errors.Error, nats.js.errors.APIError, OSError, TimeoutError) as error:
                 log.warning("revocations.feed_failed", why=repr(error))
+                await pause(stop, 1.0)
             self._revocations.degraded = True
             await pause(stop, 0.1)
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,11 +11,11 @@ import uvicorn
 
 from restock.kernel import idempotency, inbox, outbox
 from restock.kernel.bus import Bus, Consumers
-from restock.kernel.database import Database, DatabaseAway, Tx
+from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway
 from restock.kernel.identity import TokenVerifier, keys_at
 from restock.kernel.outbox import Relay
 from restock.kernel.revocations import RevocationFeed, Revocations
-from restock.kernel.service import Asgi, Context, Run, Service
+from restock.kernel.service import Asgi, Context, Purge, Run, Service
 from restock.kernel.stopping import pause
 from restock.kernel.telemetry import log, set_up_logging
 from restock.kernel.web import create_app
@@ -68,19 +68,25 @@ class HttpServer:
 class Housekeeping:
     """Forgets, once an hour, what nobody can ask for again."""
 
-    def __init__(self, database: Database, tables: Sequence[Callable[[Tx], Awaitable[None]]]):
+    def __init__(self, database: Database, purges: Sequence[Purge]) -> None:
         self._database = database
-        self._purges = tables
+        self._purges = purges
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             for purge in self._purges:
-                try:
-                    async with self._database.tx(single=True) as tx:
-                        await purge(tx)
-                except DatabaseAway:
-                    break
+                await self._purge(purge, stop)
             await pause(stop, PURGE_EVERY_S)
+
+    async def _purge(self, purge: Purge, stop: asyncio.Event) -> None:
+        """A bounded number of rows at a time, so that nobody waits for their locks."""
+        try:
+            while not stop.is_set():
+                async with self._database.tx(single=True) as tx:
+                    if await purge(tx) < PURGED_AT_ONCE:
+                        return
+        except DatabaseAway as error:
+            log.warning("housekeeping.put_off", what=purge.__module__, why=repr(error))
 
 
 @asynccontextmanager
@@ -147,7 +153,8 @@ def runs_of(context: Context) -> list[Run]:
     if service.nats:
         runs.append(RevocationFeed(context.verifier.revocations, context.bus, service=service.name))
     if service.database:
-        purges = [inbox.purge] if service.consumers else []
+        purges = [*service.purges]
+        purges += [inbox.purge] if service.consumers else []
         purges += [outbox.purge] if service.publishes else []
         purges += [idempotency.purge] if _keeps_answers(service) else []
         runs.append(Housekeeping(context.database, purges))

@@ -42,6 +42,7 @@ class Context:
 
 
 Asgi = Callable[[Any, Any, Any], Any]
+Purge = Callable[[Any], Awaitable[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Service:
     runs. `mount` may wrap the HTTP application (Socket.IO does). `runs` are its own long-lived
     things. `extra_ports` are further loopback ports on which a worker serves the same
     application. A service without `nats` neither publishes nor consumes, and verifies no tokens.
+    Each of `purges` deletes some of what nobody can ask for again, at most
+    `database.PURGED_AT_ONCE` rows of a Tx, and says how many.
     `health` replaces the kernel's own answer to GET /health: `status` "unready" is a 503.
     """
 
@@ -66,6 +69,7 @@ class Service:
     mount: Callable[[Context, Asgi], Asgi] | None = None
     runs: Callable[[Context], list[Run]] | None = None
     extra_ports: Callable[[Any], list[int]] | None = None
+    purges: Sequence[Purge] = ()
     database: bool = True
     nats: bool = True
     health: Callable[[Context], Awaitable[dict[str, Any]]] | None = None

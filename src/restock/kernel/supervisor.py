@@ -176,12 +176,18 @@ class Supervisor:
         finally:
             if output is not None:
                 output.close()
+        try:
+            if self._records is not None:
+                self._records.note(child.name, process.pid)
+            if child.on_started is not None:
+                child.on_started(process.pid)
+        except BaseException:
+            # nobody would know of it, and the next start would make a second one
+            process.kill()
+            await process.wait()
+            raise
         self._running[child.name] = process
         self._starts[child.name] = self._starts.get(child.name, 0) + 1
-        if self._records is not None:
-            self._records.note(child.name, process.pid)
-        if child.on_started is not None:
-            child.on_started(process.pid)
         self._log.info("process_started", process=child.name, pid=process.pid)
         return process
 
@@ -231,8 +237,11 @@ class Supervisor:
         while paths:
             await asyncio.sleep(LOG_CHECK_S)
             for path in paths:
-                if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-                    await asyncio.to_thread(_copy_and_empty, path)
+                try:
+                    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+                        await asyncio.to_thread(_copy_and_empty, path)
+                except OSError as error:
+                    self._log.warning("log_not_bounded", path=str(path), error=str(error))
 
 
 async def _until_set_or_broken(
@@ -260,5 +269,7 @@ def _open_log(path: Path) -> IO[bytes]:
 def _copy_and_empty(path: Path) -> None:
     # The writer keeps its file open in append mode, so emptying it makes room under it; the few
     # lines written between the two calls are the price.
-    shutil.copyfile(path, path.with_name(path.name + ".1"))
-    os.truncate(path, 0)
+    try:
+        shutil.copyfile(path, path.with_name(path.name + ".1"))
+    finally:
+        os.truncate(path, 0)  # also where the disk has no room for a copy: then all the more

@@ -56,7 +56,13 @@ def set_up_logging(level: str, form: str, **bound: Any) -> None:
             structlog.processors.JSONRenderer(serializer=_to_json),
         ]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        rendering = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # the prettier ones print local variables, and with them passwords and tokens
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
@@ -82,7 +88,8 @@ def set_up_logging(level: str, form: str, **bound: Any) -> None:
 def start_request(request_id: str | None) -> str:
     """Take the gateway's id for what follows in this task, or make one."""
     try:
-        chosen = str(UUID(request_id)) if request_id else str(new_id())
+        given = UUID(request_id) if request_id else new_id()
+        chosen = str(given if given.int else new_id())  # an all-zero trace id is no trace id
     except ValueError:
         chosen = str(new_id())
     _request_id.set(chosen)

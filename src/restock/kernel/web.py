@@ -24,11 +24,12 @@ from litestar.params import FromPath, FromQuery, JSONBody, SkipValidationMarker
 from litestar.types import Message, Receive, Scope, Send
 
 from restock.kernel import faults
-from restock.kernel.edge import BODY_MOST, Edge, Exchange, KeyRule, Operation
+from restock.kernel.edge import BODY_MOST, ClientGone, Edge, Exchange, KeyRule, Operation
 from restock.kernel.faults import Fault, FieldError
 from restock.kernel.health import health_routes
+from restock.kernel.idempotency import REPLAYED, AlreadyAnswered
 from restock.kernel.openapi import NumberSchema, document, openapi_config
-from restock.kernel.paging import read_page
+from restock.kernel.paging import BadCursor, read_page
 from restock.kernel.reply import Reply
 from restock.kernel.service import Asgi, Context, Service
 from restock.kernel.telemetry import REQUEST_SECONDS, REQUESTS, log, request_id, start_request
@@ -143,7 +144,9 @@ def create_app(context: Context) -> Asgi:
         exception_handlers={
             Fault: _refuse,
             HTTPException: _refuse_http,
-            asyncpg.CharacterNotInRepertoireError: _refuse_text,
+            AlreadyAnswered: _answer_again,
+            ClientGone: _nobody_listens,
+            asyncpg.DataError: _refuse_value,
             500: _fail,
         },
         request_class=JsonRequest,
@@ -293,14 +296,34 @@ def _refuse_http(_request: Any, error: HTTPException) -> Reply[Any]:
         errors = [FieldError("/" + str(e.get("key", "")), str(e.get("message"))) for e in extra]
         return _problem(faults.Invalid(errors=errors))
     kind = _BY_STATUS.get(error.status_code)
+    if kind is None and "disconnected" in error.detail:  # Litestar has no class for it
+        return _nobody_listens(_request, ClientGone())
     if kind is None:
         return _fail(_request, error)
     return _problem(kind())
 
 
-def _refuse_text(_request: Any, _error: Exception) -> Reply[Any]:
-    """PostgreSQL can't hold a NUL; in a body it is refused before, here it came by the URL."""
-    return _problem(faults.Invalid("Text must not contain a NUL character."))
+def _answer_again(_request: Any, answered: AlreadyAnswered) -> Reply[Any]:
+    headers = dict([*answered.headers, REPLAYED])
+    return Reply(
+        answered.body,
+        status_code=answered.status,
+        media_type=headers.pop("content-type", "application/json"),
+        headers={name: value for name, value in headers.items() if name != "content-length"},
+    )
+
+
+def _nobody_listens(_request: Any, _error: ClientGone) -> Reply[Any]:
+    return _problem(faults.Malformed("The request ended before its body did."))
+
+
+def _refuse_value(request: Request[Any, Any, Any], error: asyncpg.DataError) -> Reply[Any]:
+    """What came by the URL and no PostgreSQL type can hold. Anywhere else it is our mistake."""
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return _problem(faults.Invalid("Text must not contain a NUL character."))
+    if "cursor" in request.query_params:
+        return _problem(BadCursor())
+    return _fail(request, error)
 
 
 def _fail(_request: Any, error: Exception) -> Reply[Any]:

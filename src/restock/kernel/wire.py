@@ -21,6 +21,8 @@ QUANTITY_LIMIT = Decimal(10) ** 9
 QUANTITY_PLACES = 6
 
 Moment = Annotated[datetime, Meta(tz=True)]
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -60,7 +62,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         _must_be_json(raw)
         raise _invalid(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise MalformedBody() from error
     if rb"\u0000" in raw:
         _refuse_nul(_must_be_json(raw), "")
@@ -76,7 +78,15 @@ def plain(number: Decimal) -> Decimal:
 
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind, dec_hook=_read_special, float_hook=Decimal)
+    return msgspec.json.Decoder(kind, dec_hook=_read_special, float_hook=_read_number)
+
+
+def _read_number(digits: str) -> Decimal:
+    """A number with all its digits. An exponent beyond what Decimal holds isn't a number to us."""
+    try:
+        return Decimal(digits)
+    except ArithmeticError as error:
+        raise ValueError("Expected a smaller exponent") from error
 
 
 def _read_special(kind: type, value: Any) -> Any:
@@ -108,7 +118,7 @@ def read_quantity(value: Any) -> Quantity:
 def _must_be_json(raw: bytes) -> Any:
     try:
         return _reader.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise MalformedBody() from error
 
 
@@ -142,4 +152,4 @@ def _escape(name: str) -> str:
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_reader = msgspec.json.Decoder(float_hook=Decimal)
+_reader = msgspec.json.Decoder(float_hook=_read_number)

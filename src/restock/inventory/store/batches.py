@@ -6,7 +6,6 @@ from uuid import UUID
 
 from restock.inventory.domain import Plan, Stock
 from restock.inventory.schemas import BatchMovement, Movement
-from restock.inventory.store.items import unique
 from restock.inventory.store.parts import ALERTS, ROW, compose
 from restock.kernel.database import Tx
 from restock.kernel.idempotency import RequestKey
@@ -88,32 +87,29 @@ async def write(
 ) -> dict[int, Movement]:
     """Make a plan's steps on items that are locked; their rows by the movements' places.
 
-    `answer` is kept in row 0 for a repetition under `key`. Raises KeyTaken.
+    `answer` is kept in row 0 for a repetition under `key`, which is held.
     """
     ranks = {place: rank for rank, place in enumerate(sorted(s.place for s in plan.steps))}
     asked = [movements[step.place] for step in plan.steps]
-    rows = await unique(
-        tx.fetch(
-            _WRITE,
-            traceparent(),
-            who.workspace_id,
-            who.user_id,
-            key and key.key,
-            key and key.hash,
-            [step.item_id for step in plan.steps],
-            [step.seq for step in plan.steps],
-            [step.version for step in plan.steps],
-            [step.previous for step in plan.steps],
-            [step.new for step in plan.steps],
-            [movement.reason for movement in asked],
-            [movement.note for movement in asked],
-            [movement.ref for movement in asked],
-            [movement.occurred_at for movement in asked],
-            [ranks[step.place] for step in plan.steps],
-            answer,
-        )
+    rows = await tx.fetch(
+        _WRITE,
+        traceparent(),
+        who.workspace_id,
+        who.user_id,
+        key and key.key,
+        key and key.hash,
+        [step.item_id for step in plan.steps],
+        [step.seq for step in plan.steps],
+        [step.version for step in plan.steps],
+        [step.previous for step in plan.steps],
+        [step.new for step in plan.steps],
+        [movement.reason for movement in asked],
+        [movement.note for movement in asked],
+        [movement.ref for movement in asked],
+        [movement.occurred_at for movement in asked],
+        [ranks[step.place] for step in plan.steps],
+        answer,
     )
-
     wake_after_commit(tx)
     places = {(step.item_id, step.seq): step.place for step in plan.steps}
     return {places[row["item_id"], row["seq"]]: Movement(**row) for row in rows}

@@ -45,7 +45,7 @@ WITH fresh AS MATERIALIZED (
 ), told AS ({alerts})
 SELECT {item} FROM changed
 """,
-    unkept=compose(UNKEPT, key="$11::text", user_id="$3"),
+    unkept=compose(UNKEPT, key="$11::text", user_id="$3::uuid"),
     kept_item=KEPT_ITEM,
     alerts=alerts_after("inventory.item.created"),
     item=ITEM,

@@ -9,6 +9,11 @@ answer back. What that needs beside the row itself stands in its `answer`:
 - a batch's is all its rows, told apart by `position`, and in row 0 what was refused (`batches`)
 
 Only what changed something is kept; a refused request leaves no row and is judged anew.
+
+An edit of an item is no ledger call: the edge keeps its answer in `kept_answers`, where
+`ledger_key` can't see it. So that one key never has both effects, either side holds the key
+(`hold_key`) from before it looks at the other's table until its own commit: an edit, and a batch,
+by a statement of its own, before any item is locked; a change of one item within its statement.
 """
 
 from decimal import Decimal
@@ -17,6 +22,7 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Record
+from msgspec import UNSET
 
 from restock.inventory.schemas import Item, Movement, NewCount, NewMovement
 from restock.inventory.store.items import unique
@@ -54,7 +60,7 @@ WITH changed AS (
     RETURNING *
 ), told AS ({alerts})
 SELECT {columns}, (SELECT count(*) FROM told) AS alerts FROM {source}
-""".replace("{unkept}", compose(UNKEPT, key="$11::text", user_id="$6"))
+""".replace("{unkept}", compose(UNKEPT, key="$11::text", user_id="$6::uuid"))
 
 _ADD = compose(
     _CHANGE,
@@ -95,6 +101,8 @@ ORDER BY position
 )
 
 
+_HOLD_KEY = "SELECT hold_key($1, $2, $3)"
+
 _KEPT_BESIDE = """
 SELECT EXISTS (
     SELECT FROM kept_answers WHERE workspace_id = $1 AND user_id = $2 AND key = $3)
@@ -110,8 +118,21 @@ class Written(NamedTuple):
 
     @property
     def item(self) -> Item:
-        """The item as it was, where it was the answer."""
-        return msgspec.convert(self.answer, Item, strict=False)
+        """The item as it was, where it was the answer.
+
+        The row is for good and items may get more fields: one that the answer didn't have then
+        is UNSET, which leaves it out again.
+        """
+        return Item(
+            **{
+                field.name: msgspec.convert(
+                    self.answer[field.encode_name], field.type, strict=False
+                )
+                if field.encode_name in self.answer
+                else UNSET
+                for field in msgspec.structs.fields(Item)
+            }
+        )
 
 
 async def add(
@@ -169,6 +190,14 @@ async def written_under(tx: Tx, who: Principal, key: str) -> Written | None:
         return None
     movements = [Movement(**_without(row, "request_hash", "answer")) for row in rows]
     return Written(rows[0]["request_hash"], movements, rows[0]["answer"])
+
+
+async def hold_key(tx: Tx, who: Principal, key: str) -> bool:
+    """Whether a key is free of answers kept beside the ledger; it is ours until `tx` ends.
+
+    To be called before any item is locked: whoever locks both takes them in this order.
+    """
+    return bool(await tx.fetchval(_HOLD_KEY, who.workspace_id, who.user_id, key))
 
 
 async def kept_beside(tx: Tx, who: Principal, key: str) -> bool:

@@ -40,12 +40,9 @@ ROW = """
     reason, note, ref, seq, occurred_at, created_at
 """
 
-# Whether a key is free of the answers that the edge keeps beside the ledger.
-UNKEPT = """
-    ({key} IS NULL OR NOT EXISTS (
-        SELECT FROM kept_answers
-        WHERE workspace_id = $2 AND user_id = {user_id} AND key = {key}))
-"""
+# Whether a key is free of the answers that the edge keeps beside the ledger. From here to the end
+# of the transaction nobody else uses the key (see tables.sql).
+UNKEPT = "({key} IS NULL OR hold_key($2, {user_id}, {key}))"
 
 _EVENTS = """
     INSERT INTO outbox (subject, workspace_id, data, traceparent)
