@@ -84,7 +84,8 @@ class Holder(Protocol):
 class RestockHolder:
     """Pushes to accounts' sockets as a notification worker does after its commit."""
 
-    name, part, ways = "Restock", "notification", (False, True)
+    name, part = "Restock", "notification"
+    ways: tuple[Counted, ...] = (False, True)
 
     def __init__(self, system: Restock, user_ids: Sequence[UUID], crowd: Crowd) -> None:
         self.crowd = crowd
@@ -126,7 +127,8 @@ class RestockHolder:
 class NodeHolder:
     """Socket.IO in Node, making its events itself."""
 
-    name, part, ways = "Node socket.io", "node", (False,)
+    name, part = "Node socket.io", "node"
+    ways: tuple[Counted, ...] = (False,)
 
     def __init__(self, server: Script, crowd: Crowd) -> None:
         self.crowd = crowd

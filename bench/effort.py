@@ -10,15 +10,19 @@ CHANGES_A_SECOND = 150
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """`seconds` and `warm_up` are of one run under load, `samples` of one series of alerts,
-    `crowds` are numbers of sockets, `sizes` numbers of items."""
+    """`rounds` is how often each side has its turn; `seconds` and `warm_up` are of one run under
+    load; `growth` stands for both where accounts of several sizes are compared. `samples` are
+    those of one series of alerts, `crowds` numbers of sockets, gathered `looks` times, `sizes`
+    numbers of items."""
 
     name: str
     rounds: int
     seconds: int
+    growth: tuple[int, int]
     warm_up: int
     samples: int
     crowds: tuple[int, ...]
+    looks: int
     pushes: int
     sizes: tuple[int, ...]
     starts: int
@@ -29,10 +33,12 @@ QUICK = Effort(
     name="quick",
     rounds=3,
     seconds=2,
+    growth=(2, 1),
     warm_up=1,
     samples=40,
     crowds=(500,),
-    pushes=4_000,
+    looks=1,
+    pushes=10_000,
     sizes=(1_000, 20_000),
     starts=3,
     plain_peer=False,
@@ -41,9 +47,11 @@ FULL = Effort(
     name="full",
     rounds=5,
     seconds=8,
+    growth=(5, 8),
     warm_up=3,
     samples=200,
     crowds=(3_000, 10_000),
+    looks=5,
     pushes=20_000,
     sizes=(1_000, 100_000, 1_000_000),
     starts=5,

@@ -2,10 +2,13 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.processes import Parts, machine_seconds, processor_seconds, tree
+
+Look = Callable[[], Parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +27,18 @@ class Cost:
 
 
 class Meter:
-    """Started when it is made. `parts` must live until `read`."""
+    """Started when it is made. What began or ended since counts for its part."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Look) -> None:
         self._parts = parts
-        self._cpu = self._look()
+        self._cpu = self._by_part()
         self._ours, self._machine = self._everything()
         self._began = time.monotonic()
 
     def read(self) -> Cost:
         """The cost since the start."""
         seconds = time.monotonic() - self._began
-        now = self._look()
+        now = self._by_part()
         ours, machine = self._everything()
         others = max(0.0, (machine - self._machine) - (ours - self._ours))
         return Cost(
@@ -45,8 +48,8 @@ class Meter:
             os.getloadavg()[0],
         )
 
-    def _look(self) -> dict[str, float]:
-        return {name: processor_seconds(pids) for name, pids in self._parts.items()}
+    def _by_part(self) -> dict[str, float]:
+        return {name: processor_seconds(pids) for name, pids in self._parts().items()}
 
     def _everything(self) -> tuple[float, float]:
         """All that is ours, this process and its load generators included; and the machine."""

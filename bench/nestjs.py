@@ -4,6 +4,7 @@ The directory that is named may be read-only: it is copied, and built once for e
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -66,6 +67,15 @@ class NestJs:
         """Its processes by the names that `run.sh` wrote down."""
         named = (line.split() for line in (self.directory / "pids").read_text().splitlines())
         return {name: list(tree(int(pid))) for name, pid in named}
+
+    def versions(self) -> dict[str, str]:
+        """What it is made of."""
+        package = self._copy / "node_modules" / "@nestjs" / "core" / "package.json"
+        postgres = self.directory / "pg" / "data" / "PG_VERSION"
+        return {
+            "@nestjs/core": json.loads(package.read_text())["version"],
+            "its PostgreSQL": postgres.read_text().strip() if postgres.is_file() else "",
+        }
 
 
 async def prepare(peer: Path) -> Path:

@@ -15,8 +15,7 @@ import asyncpg
 
 from bench.effort import CONNECTIONS
 from bench.failures import BenchFailed
-from bench.meter import Load, Meter
-from bench.processes import Parts
+from bench.meter import Load, Look, Meter
 from bench.programs import clean_environment
 from restock.engines.binaries import postgres_programs
 
@@ -49,14 +48,15 @@ async def drive(
     file: Path,
     variables: Mapping[str, str],
     *,
-    parts: Parts,
+    parts: Look,
     seconds: int,
     connections: int = CONNECTIONS,
+    mode: str = "prepared",
 ) -> Load:
     """Run a script for so many seconds as the role of the URL. Raises BenchFailed."""
     process = await asyncio.create_subprocess_exec(
         str(postgres_programs() / "bin" / "pgbench"),
-        *("-n", "-M", "prepared", "-c", str(connections), "-j", "1", "-T", str(seconds)),
+        *("-n", "-M", mode, "-c", str(connections), "-j", "1", "-T", str(seconds)),
         *(word for name, value in variables.items() for word in ("-D", f"{name}={value}")),
         *("-f", str(file)),
         env=clean_environment(**_connection(url), LC_ALL="C"),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,15 @@ HERE = Path(__file__).parent
 README = HERE / "README.md"
 RESULTS = HERE / "results"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-HEADS = ("question", "Restock", "other side", "", "ratio", "to reach", "reached", "CPU ms", "other")
+HEADS = (
+    "question", "unit", "Restock", "against", "figure", "ratio", "to reach", "reached",
+    "CPU ms", "against’s",
+)  # fmt: skip
+JUSTIFIED: dict[str, Literal["center", "right"]] = {
+    "reached": "center",
+    "CPU ms": "right",
+    "against’s": "right",
+}
 
 
 def number(value: float) -> str:
@@ -38,27 +46,39 @@ def cells(line: Line) -> tuple[str, ...]:
     """One row of the table."""
     verdict = {True: "yes", False: "no", None: "–"}[line.reached]
     return (
-        line.what + (f"; {line.note}" if line.note else ""),
-        f"{spread(line.ours)} {line.unit}",
+        line.what,
+        line.unit,
+        spread(line.ours),
         line.against or "–",
         spread(line.other),
         spread(line.ratio),
         str(line.goal or "–"),
-        verdict if line.goal else "–",
+        verdict,
         number(line.cpu.median) if line.cpu else "–",
         number(line.other_cpu.median) if line.other_cpu else "–",
     )
 
 
+def notes(lines: Sequence[Line]) -> list[str]:
+    """What is to be said of single lines."""
+    return [
+        f"{line.what}{f', against {line.against}' if line.against else ''}: {line.note}"
+        for line in lines
+        if line.note
+    ]
+
+
 def show(console: Console, lines: Sequence[Line]) -> None:
     """The table on the screen."""
     table = Table(title="Medians, with the lowest and the highest", title_justify="left")
-    for head, side in zip(HEADS, "lllrrlcrr", strict=True):
-        table.add_column(head, justify={"l": "left", "r": "right", "c": "center"}[side])
+    for head in HEADS:
+        table.add_column(head, justify=JUSTIFIED.get(head, "left"))
     for line in lines:
         style = {True: "green", False: "red", None: ""}[line.reached]
         table.add_row(*cells(line), style=style)
     console.print(table)
+    for note in notes(lines):
+        console.print(note, style="dim")
 
 
 def as_json(about: dict[str, Any], lines: Sequence[Line], runs: dict[str, Any]) -> str:
@@ -78,10 +98,12 @@ def as_markdown(about: dict[str, Any], lines: Sequence[Line]) -> str:
             f"{machine['cores']} × {machine['processor']}, {machine['memory_gib']} GiB, "
             f"{machine['system']}; "
             + ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-            + f". Load average {about['load_average'][0]:.1f} at the start; other work took "
+            + f". Load average {about['load_average']:.1f} at the start; other work took "
             f"{about['elsewhere']:.1%} of the machine.",
             "",
             *("| " + " | ".join(row) + " |" for row in rows),
+            "",
+            *(f"- {note}" for note in notes(lines)),
         ]
     )
 

@@ -32,6 +32,7 @@ class Stage:
         self.effort = effort
         self.peer = peer
         self.runs: dict[str, list[dict[str, Any]]] = {}
+        self.versions: dict[str, str] = {}  # of what the other side is made of
         # the account that runs PostgreSQL must be able to pass
         self.place = Path(tempfile.mkdtemp(prefix="restock-bench-"))
         self.place.chmod(0o711)
@@ -66,6 +67,7 @@ class Stage:
                     self.keep(system)
                     await system.start()
                     self._peers.append(system)
+                self.versions |= self._peers[0].versions()
         return self._peers
 
     async def systems(self) -> list[Restock | NestJs]:
@@ -94,9 +96,11 @@ class Stage:
         self._numbers += 1
         return self.place / f"{name}-{self._numbers}"
 
-    async def hold(self, question: str, sides: Sequence[Side]) -> Contest:
+    async def hold(
+        self, question: str, sides: Sequence[Side], effort: Effort | None = None
+    ) -> Contest:
         """A contest, its runs kept."""
-        contest = await hold(sides, self.effort)
+        contest = await hold(sides, effort or self.effort)
         for loads in contest.loads.values():
             for load in loads:
                 self.record(question, load)
@@ -141,7 +145,7 @@ def wrk_side(
             url or system.url,
             script,
             about | (settings or {}),
-            parts=system.parts(),
+            parts=system.parts,
             seconds=seconds,
         )
 

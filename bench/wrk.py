@@ -9,8 +9,7 @@ from pathlib import Path
 
 from bench.effort import CONNECTIONS
 from bench.failures import BenchFailed
-from bench.meter import Load, Meter
-from bench.processes import Parts
+from bench.meter import Load, Look, Meter
 from bench.programs import clean_environment
 
 HERE = Path(__file__).parent / "lua"
@@ -34,7 +33,7 @@ async def drive(
     script: str,
     settings: Mapping[str, str],
     *,
-    parts: Parts,
+    parts: Look,
     seconds: int,
     connections: int = CONNECTIONS,
 ) -> Load:

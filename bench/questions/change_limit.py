@@ -50,8 +50,9 @@ async def ask(stage: Stage) -> list[Line]:
     }
 
     async def limit(seconds: int) -> Load:
-        parts = restock.parts()
-        return await pgbench.drive(LIMIT, url, file, variables, parts=parts, seconds=seconds)
+        return await pgbench.drive(
+            LIMIT, url, file, variables, parts=restock.parts, seconds=seconds
+        )
 
     sides = [wrk_side(restock, tenant, "change", shelves.settings), Side(LIMIT, limit)]
     contest = await stage.hold("change-limit", sides)

@@ -4,6 +4,8 @@ an item and as many notifications, in systems of their own.
 What is compared is the median time of an answer.
 """
 
+from dataclasses import replace
+
 from bench.contest import Contest
 from bench.figures import Line, Spread, at_most, ratios
 from bench.restock import Restock
@@ -29,6 +31,8 @@ async def ask(stage: Stage) -> list[Line]:
         tenant = await stage.tenant(system, 0)
         shelves = await stage.shelves(system, tenant, size)
         systems.append((_words(size), system, tenant, shelves))
+    rounds, seconds = stage.effort.growth
+    effort = replace(stage.effort, rounds=rounds, seconds=seconds)
     smallest, *others = (name for name, *_ in systems)
     lines = []
     for script, (what, settings) in OPERATIONS.items():
@@ -36,7 +40,7 @@ async def ask(stage: Stage) -> list[Line]:
             wrk_side(system, tenant, script.split()[0], shelves.settings | settings, name=name)
             for name, system, tenant, shelves in systems
         ]
-        contest = await stage.hold("growth", sides)
+        contest = await stage.hold("growth", sides, effort)
         lines += [_line(contest, what, name, smallest) for name in others]
     await stage.rest()
     return lines

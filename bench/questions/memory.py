@@ -21,7 +21,7 @@ async def ask(stage: Stage) -> list[Line]:
     """Each round: the same load on each side, then a look at its memory."""
     shared: dict[str, list[float]] = {}
     plain: dict[str, list[float]] = {}
-    for _ in range(stage.effort.rounds):
+    for _ in range(stage.effort.looks):
         for system in await stage.systems():
             keyed = "1" if system.name == OURS else "0"
             tenant, lister = await stage.tenant(system), await stage.tenant(system, LISTED)
@@ -30,7 +30,7 @@ async def ask(stage: Stage) -> list[Line]:
                 wrk_side(system, tenant, "change", {"KEYED": keyed}),
                 wrk_side(system, lister, "get", {"GET_PATH": system.items_path}),
             ):
-                await side.drive(stage.effort.seconds)
+                await side.drive(stage.effort.warm_up)
             await asyncio.sleep(SETTLE_S)
             parts = {
                 name: (proportional_bytes(pids) / MIB, resident_bytes(pids) / MIB)

@@ -1,4 +1,6 @@
-"""Read one item, against pgbench running the very same SELECT in the same database."""
+"""Read one item, against pgbench running the very same SELECT in the same database: prepared, as
+our driver has it, and, to compare, parsed and planned each time.
+"""
 
 from bench import pgbench
 from bench.contest import Side
@@ -10,6 +12,7 @@ from bench.stage import Stage, wrk_side
 from restock.inventory.store import items
 
 BEFORE = f"\\set number random(1, {ITEMS})\n"
+UNPREPARED = "pgbench, unprepared"
 
 
 async def ask(stage: Stage) -> list[Line]:
@@ -23,10 +26,21 @@ async def ask(stage: Stage) -> list[Line]:
     file.write_text(pgbench.script(items._GET, types, [":workspace", item_of(":number")], BEFORE))
     variables = {"workspace": tenant.workspace_id}
 
-    async def limit(seconds: int) -> Load:
-        parts = restock.parts()
-        return await pgbench.drive(LIMIT, url, file, variables, parts=parts, seconds=seconds)
+    def limit(name: str, mode: str) -> Side:
+        async def drive(seconds: int) -> Load:
+            return await pgbench.drive(
+                name, url, file, variables, parts=restock.parts, seconds=seconds, mode=mode
+            )
 
-    sides = [wrk_side(restock, tenant, "read", shelves.settings), Side(LIMIT, limit)]
+        return Side(name, drive)
+
+    sides = [
+        wrk_side(restock, tenant, "read", shelves.settings),
+        limit(LIMIT, "prepared"),
+        limit(UNPREPARED, "extended"),
+    ]
     contest = await stage.hold("read-limit", sides)
-    return [contest.line("read-limit", "read one item", OURS, LIMIT, goal=at_least(0.25))]
+    return [
+        contest.line("read-limit", "read one item", OURS, LIMIT, goal=at_least(0.25)),
+        contest.line("read-limit", "read one item", OURS, UNPREPARED),
+    ]

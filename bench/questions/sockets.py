@@ -40,7 +40,7 @@ async def ask(stage: Stage) -> list[Line]:
     await stage.rest()
     most = max(stage.effort.crowds)
     ours, node = Figures(), Figures()
-    for _ in range(stage.effort.rounds):
+    for _ in range(stage.effort.looks):
         restock = await stage.another_restock()
         user_ids = [uuid.uuid4() for _ in range(most)]
         await _round(stage, await RestockHolder.of(restock, user_ids, stage.place), ours)
@@ -74,7 +74,7 @@ async def _pushes(stage: Stage, holder: Holder, size: int, counted: Counted) -> 
     """Pushes in one second of processor time of the process that holds the sockets."""
     count = stage.effort.pushes
     await holder.crowd.expect(count)
-    meter = Meter(holder.parts())
+    meter = Meter(holder.parts)
     await holder.push(count, size, counted)
     await holder.crowd.heard()
     return count / meter.read().cpu[holder.part]

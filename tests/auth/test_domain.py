@@ -14,6 +14,7 @@ from restock.auth.domain import (
     device_of,
     email_problem,
     judge_refresh,
+    name_problem,
     password_problem,
     session_end,
 )
@@ -72,7 +73,7 @@ def test_no_token_revives_an_ended_session(counter: int) -> None:
 def test_a_session_in_daily_use_is_over_all_the_same_in_the_end() -> None:
     day = BEGUN + timedelta(days=90)
     used = a_session(last_used_at=day - timedelta(hours=1), rotated_at=day - timedelta(hours=1))
-    assert session_end(used, LIMITS) == day
+    assert session_end(used.created_at, used.last_used_at, LIMITS) == day
     last_moment = day - timedelta(microseconds=1)
     assert judge_refresh(used, 5, last_moment, LIMITS) is Verdict.ROTATE
     assert judge_refresh(used, 5, day, LIMITS) is Verdict.REFUSE
@@ -136,6 +137,14 @@ def test_addresses_in_use_are_accepted(email: str) -> None:
         "adä@example.org",
         "ada@exämple.org",
         "\uff41da@example.org",
+        # what matches k, s and i where letter case is ignored beyond ASCII
+        "\u212aada@example.org",
+        "ada@\u212aexample.org",
+        "ada\u017f@example.org",
+        "ada@example\u017f.org",
+        "ada@examp\u0131e.org",
+        "ada\u0131@example.org",
+        "ada\u0130@example.org",
         "ada@example.org\r\nBcc: x",
         "a" * 65 + "@example.org",
         "ada@" + "e" * 64 + ".org",
@@ -144,6 +153,16 @@ def test_addresses_in_use_are_accepted(email: str) -> None:
 )
 def test_what_is_no_address_is_named_as_such(email: str) -> None:
     assert email_problem(email)
+
+
+@pytest.mark.parametrize("name", ["A", "Ada Lovelace", "Ünal ☕", "x" * 200])
+def test_a_name_is_any_line(name: str) -> None:
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\n", "\ra", "a\tb", "\x1b[31m", "\0", "\x7f"])
+def test_what_is_no_line_is_no_name(name: str) -> None:
+    assert name_problem(name)
 
 
 @pytest.mark.parametrize(("length", "good"), [(9, False), (10, True), (128, True), (129, False)])

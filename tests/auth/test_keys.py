@@ -117,6 +117,27 @@ async def test_while_the_database_is_away_tokens_can_still_be_checked(
     assert await published(auth) == before
 
 
+async def test_when_the_keys_grow_old_one_of_many_callers_reads_them(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Keyring(
+        auth.service.context.database, reload_after=timedelta(0), kept=timedelta(minutes=20)
+    )
+    await ring.open()
+    ring._reload_after = 60.0
+    read, reads = store.published_keys, []
+
+    async def counted(*args: Any, **named: Any) -> Any:
+        reads.append(args)
+        return await read(*args, **named)
+
+    monkeypatch.setattr(store, "published_keys", counted)
+    ring._read_at -= 61
+    signers = await asyncio.gather(*(ring.signer() for _ in range(20)))
+    assert len(reads) == 1
+    assert {key.kid for key in signers} == {key["kid"] for key in await ring.published()}
+
+
 async def test_there_can_be_only_one_active_key(auth: Auth) -> None:
     with pytest.raises(Exception, match="signing_keys_active"):
         await add(auth, new_key(), "active")

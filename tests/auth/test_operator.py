@@ -31,4 +31,7 @@ async def test_what_registration_refuses_is_refused_here_too(
         await create_admin(url, email="no address", password=PASSWORD)
     with pytest.raises(Invalid):
         await create_admin(url, email="root@example.org", password="short")
+    for name in ("x" * 201, "Root\n"):
+        with pytest.raises(Invalid):
+            await create_admin(url, email="root@example.org", password=PASSWORD, name=name)
     assert await auth.service.fetchval("SELECT count(*) FROM accounts") == 1

@@ -18,7 +18,7 @@ FORBIDDEN = [
     "DELETE FROM members",
     "UPDATE sessions SET account_id = uuidv7()",
     "UPDATE sessions SET created_at = now()",
-    "DELETE FROM sessions",
+    "UPDATE sessions SET id = uuidv7()",
     "UPDATE signing_keys SET private_pem = ''",
     "DELETE FROM signing_keys",
     "UPDATE secrets SET value = value",

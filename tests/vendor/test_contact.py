@@ -251,13 +251,14 @@ async def test_when_inventory_is_down_it_is_503_and_the_rest_of_vendor_works(des
     assert (await desk.contact(buyer, vendor, item_id)).status == 201
 
 
-async def test_while_inventory_hangs_no_connection_is_held(make_desk):
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "restock-1"}])
+async def test_while_inventory_hangs_no_connection_is_held(make_desk, headers):
     desk = await make_desk(pool_size="1", inventory_timeout="20")
     buyer = account()
     vendor = await desk.registered(account())
     item_id = desk.inventory.put(buyer.token)
     desk.inventory.behaviour = "hangs"
-    hanging = asyncio.create_task(desk.contact(buyer, vendor, item_id))
+    hanging = asyncio.create_task(desk.contact(buyer, vendor, item_id, headers=headers))
     await desk.inventory.hanging.wait()
     assert (await desk.ask(buyer, "GET", f"/{vendor['id']}")).status == 200
     desk.inventory.behaviour = "answers"

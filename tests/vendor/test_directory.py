@@ -6,6 +6,7 @@ from datetime import datetime
 from urllib.parse import quote
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.vendor.desk import account, vendor_fields
@@ -27,55 +28,6 @@ async def test_registering_makes_an_active_unrated_vendor_of_the_callers_workspa
     assert vendor["registeredAt"].endswith("Z")
     read = await desk.ask(account(), "GET", f"/{vendor['id']}")
     assert (read.status, read.json) == (200, vendor)
-
-
-async def test_what_is_the_servers_can_not_be_set(desk):
-    who = account()
-    mine = await desk.registered(who)
-    owned = {
-        "rating": 5,
-        "isActive": True,
-        "workspaceId": str(uuid4()),
-        "id": str(uuid4()),
-        "registeredAt": "2020-01-01T00:00:00Z",
-        "seq": 7,
-        "surprise": 1,
-    }
-    for field, value in owned.items():
-        answer = await desk.ask(who, "POST", "", json=vendor_fields() | {field: value})
-        assert (answer.status, _pointer(answer)) == (422, f"/{field}")
-    del owned["isActive"]  # an edit may name it; who may is another matter
-    for field, value in owned.items():
-        answer = await desk.ask(who, "PATCH", f"/{mine['id']}", json={field: value})
-        assert (answer.status, _pointer(answer)) == (422, f"/{field}")
-    assert (await desk.ask(who, "GET", "")).json == [mine]
-
-
-async def test_each_field_is_a_text_of_1_to_200(desk):
-    who = account()
-    mine = await desk.registered(who)
-    for field in vendor_fields():
-        for value in ("", "x" * 201, None, 5, ["x"], "a\0b"):
-            answer = await desk.ask(who, "POST", "", json=vendor_fields() | {field: value})
-            assert (answer.status, _pointer(answer)) == (422, f"/{field}"), value
-            answer = await desk.ask(who, "PATCH", f"/{mine['id']}", json={field: value})
-            assert (answer.status, _pointer(answer)) == (422, f"/{field}"), value
-        without = {name: text for name, text in vendor_fields().items() if name != field}
-        answer = await desk.ask(who, "POST", "", json=without)
-        assert (answer.status, _pointer(answer)) == (422, f"/{field}")
-    longest = dict.fromkeys(vendor_fields(), "x" * 200) | {"email": "x" * 196 + "@x.y"}
-    assert (await desk.ask(who, "POST", "", json=longest)).status == 201
-
-
-async def test_an_email_looks_like_one(desk):
-    for email in ("tea", "@tea.example", "tea@", "a b@tea.example", "a@b@c", "a@b\n"):
-        answer = await desk.ask(account(), "POST", "", json=vendor_fields(email=email))
-        assert (answer.status, _pointer(answer)) == (422, "/email"), email
-
-
-async def test_what_is_no_such_body_is_refused(desk):
-    for body, status in ((b"{", 400), (b"\xff\xfe", 400), (b"[" * 500_000, 400), (b"[]", 422)):
-        assert (await desk.ask(account(), "POST", "", body=body)).status == status
 
 
 async def test_an_email_is_taken_whatever_its_case(desk):
@@ -170,11 +122,6 @@ async def test_the_list_filters_without_case(desk):
     assert await names("/category/" + quote("no such")) == set()
 
 
-async def test_a_nul_in_the_query_is_refused(desk):
-    for query in ("?search=%00", "?category=a%00", "?city=%00b", "/category/a%00b"):
-        assert (await desk.ask(account(), "GET", query)).status == 422
-
-
 async def test_pages_meet_every_vendor_once(desk, rate):
     who = account()
     vendors = [await desk.registered(who, category="Tea") for _ in range(7)]
@@ -194,32 +141,6 @@ async def test_pages_meet_every_vendor_once(desk, rate):
         assert met == whole
 
 
-async def test_a_limit_is_from_1_to_200(desk):
-    who = account()
-    for limit in ("0", "201", "x", "-1", "", "1.5"):
-        assert (await desk.ask(who, "GET", f"?limit={limit}")).status == 422
-    assert (await desk.ask(who, "GET", "?limit=200")).status == 200
-
-
-async def test_a_made_up_cursor_is_refused(desk):
-    who = account()
-    vendor = await desk.registered(who)
-    for cursor in ("x", "e30", "WzFd", "WyJOYU4iLCAieCJd", "%00", "8J-Yig"):
-        for path in ("", "/requests", f"/{vendor['id']}/requests", "/category/tea"):
-            answer = await desk.ask(who, "GET", f"{path}?cursor={cursor}")
-            assert (answer.status, answer.json["code"]) == (422, "request.bad_cursor"), cursor
-
-
-async def test_a_cursor_of_another_list_is_refused(desk):
-    who = account()
-    for _ in range(2):
-        await desk.registered(who)
-    link = (await desk.ask(who, "GET", "?limit=1")).headers["Link"]
-    cursor = link[: link.index(">")].rpartition("cursor=")[2]
-    answer = await desk.ask(who, "GET", f"/requests?cursor={cursor}")
-    assert (answer.status, answer.json["code"]) == (422, "request.bad_cursor")
-
-
 async def test_an_inactive_vendor_can_still_be_read(desk):
     vendor = await desk.registered(account())
     path = f"/{vendor['id']}"
@@ -236,6 +157,19 @@ async def test_its_people_change_what_they_send_and_nothing_else(desk):
     answer = await desk.ask(colleague, "PATCH", f"/{vendor['id']}", json=changes)
     assert (answer.status, answer.json) == (200, vendor | changes)
     assert (await desk.ask(account(), "GET", f"/{vendor['id']}")).json == vendor | changes
+
+
+async def test_only_a_taken_email_is_called_one(desk, postgres):
+    """Another constraint that stops an edit is a mistake of ours."""
+    who = account()
+    await desk.registered(who, phone="1")
+    vendor = await desk.registered(who, phone="2")
+    url = postgres.owner_url("vendor", database=desk.service.database_name)
+    owner = await asyncpg.connect(url)
+    await owner.execute("CREATE UNIQUE INDEX ON vendors (phone)")
+    await owner.close()
+    answer = await desk.ask(who, "PATCH", f"/{vendor['id']}", json={"phone": "1"})
+    assert answer.status == 500
 
 
 async def test_its_own_email_is_not_taken(desk):
@@ -332,7 +266,3 @@ async def test_without_a_token_there_is_nothing(desk):
         answer = await desk.ask(None, method, path, headers={"Idempotency-Key": "k"})
         assert answer.status == 401, (method, path)
     assert await desk.count("kept_answers") == 0
-
-
-def _pointer(answer):
-    return answer.json["errors"][0]["pointer"]

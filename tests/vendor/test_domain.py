@@ -8,6 +8,7 @@ import pytest
 
 from restock.vendor.domain import (
     OPEN,
+    CategoryRefused,
     EditRefused,
     Position,
     PositionRefused,
@@ -15,6 +16,7 @@ from restock.vendor.domain import (
     Status,
     StepRefused,
     advance,
+    check_category,
     check_edit,
     check_quantity,
     position_at,
@@ -66,6 +68,17 @@ def test_nothing_can_not_be_asked_for(quantity):
 @pytest.mark.parametrize("quantity", ["0.000001", "1", "999999999.999999"])
 def test_any_amount_above_nothing_can_be_asked_for(quantity):
     check_quantity(Decimal(quantity))
+
+
+@pytest.mark.parametrize("category", ["a/b", "/", "\\", ".", ".."])
+def test_a_category_that_no_address_can_name_is_refused(category):
+    with pytest.raises(CategoryRefused):
+        check_category(category)
+
+
+@pytest.mark.parametrize("category", ["Drinks", "a.b", "...", "50 % off", "C++"])
+def test_any_other_category_may_be_made_up(category):
+    check_category(category)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +135,10 @@ def test_a_cursor_comes_back_as_the_position_it_names():
         ("Infinity", str(OWNER)),
         ("-1", str(OWNER)),
         ("1e999999999", str(OWNER)),
+        ("1e-20000", str(OWNER)),
+        ("4.125", str(OWNER)),
+        ("5.01", str(OWNER)),
+        ("4\n", str(OWNER)),
         ("4", str(OWNER), "more"),
         (None, None),
     ],

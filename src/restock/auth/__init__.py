@@ -11,6 +11,7 @@ keys that sign), `tokens.py` (access and refresh tokens), `resources.py` (what i
 runs), `operator.py` (what a command does without HTTP).
 """
 
+from restock.auth.operations import forget_sessions
 from restock.auth.resources import open_resources
 from restock.auth.routes import ROUTES
 from restock.auth.settings import Settings
@@ -25,4 +26,5 @@ SERVICE = Service(
     routes=ROUTES,
     publishes=(UserRegistered, SessionRevoked),
     open=open_resources,
+    purges=(forget_sessions,),
 )

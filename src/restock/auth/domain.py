@@ -12,12 +12,16 @@ Role = Literal["admin", "user", "vendor"]
 PASSWORD_SHORTEST = 10
 PASSWORD_LONGEST = 128
 EMAIL_LONGEST = 200
+NAME_LONGEST = 200
 USER_AGENT_KEPT = 200
 
 # The part before the @ as RFC 5322 has it without quotes, the part after it as a host name of
-# two labels or more. Whether the mailbox is there only a mail to it can tell.
-_LOCAL_PART = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.I)
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
+# two labels or more. Whether the mailbox is there only a mail to it can tell. ASCII only: without
+# that the Kelvin sign is a k, the long s an s and the dotless i an i.
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(\.{_ATOM})*", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ def judge_refresh(session: Session, counter: int, now: datetime, limits: Session
     reach it or when it refreshes several times at once; the grace is for these. Whoever comes
     with an older one, or later, is not the only holder.
     """
-    if session.ended_at is not None or now >= session_end(session, limits):
+    over_at = session_end(session.created_at, session.last_used_at, limits)
+    if session.ended_at is not None or now >= over_at:
         return Verdict.REFUSE
     if counter == session.counter:
         return Verdict.ROTATE
@@ -107,9 +112,9 @@ def judge_refresh(session: Session, counter: int, now: datetime, limits: Session
     return Verdict.THEFT
 
 
-def session_end(session: Session, limits: SessionLimits) -> datetime:
-    """When the session is over if nobody uses it again."""
-    return min(session.last_used_at + limits.idle, session.created_at + limits.absolute)
+def session_end(created_at: datetime, last_used_at: datetime, limits: SessionLimits) -> datetime:
+    """When a session is over if nobody uses it again."""
+    return min(last_used_at + limits.idle, created_at + limits.absolute)
 
 
 def access_expiry(
@@ -133,6 +138,15 @@ def email_problem(email: str) -> str | None:
         return "The part after the @ is not a host name"
     if labels[-1].isdigit():
         return "The part after the @ is an address, not a host name"
+    return None
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with an account's name, or None. It stands in mails and on screens."""
+    if not 1 <= len(name) <= NAME_LONGEST:
+        return f"Expected 1 to {NAME_LONGEST} characters"
+    if _CONTROL.search(name):
+        return "Expected one line, without control characters"
     return None
 
 

@@ -4,6 +4,7 @@ Every worker reads them again after a few seconds, so a change of state by one i
 A key is published before it signs and for as long as a token it signed may live.
 """
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -83,6 +84,7 @@ class Keyring:
         self._active: SigningKey | None = None
         self._published: list[dict[str, str]] = []
         self._read_at = 0.0
+        self._reading = asyncio.Lock()
 
     async def open(self) -> None:
         """Make the first key where there is none yet, and read the keys."""
@@ -104,15 +106,21 @@ class Keyring:
         return self._published
 
     async def _keep_fresh(self) -> None:
-        if time.monotonic() - self._read_at < self._reload_after:
+        if self._is_fresh():
             return
-        try:
-            await self._read()
-        except DatabaseAway:
-            if self._active is None:
-                raise
-            self._read_at = time.monotonic()
-            log.warning("signing_keys_not_reloaded")
+        async with self._reading:
+            if self._is_fresh():
+                return  # by whom we have waited for
+            try:
+                await self._read()
+            except DatabaseAway:
+                if self._active is None:
+                    raise
+                self._read_at = time.monotonic()
+                log.warning("signing_keys_not_reloaded")
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._read_at < self._reload_after
 
     async def _read(self) -> None:
         async with self._database.tx(single=True) as tx:

@@ -16,6 +16,8 @@ from restock.auth.domain import (
     access_expiry,
     email_problem,
     judge_refresh,
+    name_problem,
+    session_end,
 )
 from restock.auth.faults import BadRefreshToken, EmailTaken, SessionNotFound, WrongCredentials
 from restock.auth.keys import SigningKey
@@ -30,7 +32,10 @@ from restock.kernel.telemetry import log
 
 # The end of a session whose last access token ended this long ago concerns nobody else: clocks
 # of other machines are not further apart.
-CLOCK_SLACK = timedelta(minutes=1)
+CLOCKS_APART = timedelta(minutes=1)
+
+# How long a session that is over is remembered.
+SESSION_KEPT = timedelta(days=30)
 
 sign_ins = Counter("restock_auth_sign_ins_total", "Passwords compared.", ["outcome"])
 sessions_ended = Counter(
@@ -60,9 +65,9 @@ async def register(
 ) -> SignedIn:
     """Make an account with its first workspace, and sign it in.
 
-    Raises Invalid for what isn't an e-mail address, EmailTaken, TooManySignIns.
+    Raises Invalid for what isn't an e-mail address or a name, EmailTaken, TooManySignIns.
     """
-    _require_email(email)
+    _require(email, name)
     # before the first statement: neither holds a connection of this transaction
     password_hash = await resources.passwords.hash(password)
     key = await resources.keys.signer()
@@ -73,9 +78,9 @@ async def register(
 async def create_admin(tx: Tx, *, email: str, name: str, password_hash: str) -> Account:
     """Make an account of role admin, which no request can ask for.
 
-    Raises Invalid for what isn't an e-mail address, EmailTaken.
+    Raises Invalid for what isn't an e-mail address or a name, EmailTaken.
     """
-    _require_email(email)
+    _require(email, name)
     return await _add_account(tx, email=email, name=name, role="admin", password_hash=password_hash)
 
 
@@ -132,6 +137,7 @@ async def refresh(tx: Tx, resources: Resources, *, refresh_token: str, device: D
         rotated_at=rotated_at,
         now=now,
         access_until=access_until,
+        over_at=session_end(session.created_at, now, resources.limits),
     )
     return _signed_in(resources, key, account, session.id, counter, now, access_until)
 
@@ -183,15 +189,21 @@ async def list_sessions(
     )
 
 
+async def forget_sessions(tx: Tx) -> int:
+    """Forget some sessions that have been over for `SESSION_KEPT`; how many."""
+    return await store.forget_sessions(tx, over_for=SESSION_KEPT)
+
+
 async def public_keys(resources: Resources) -> list[dict[str, str]]:
     """The public halves of the keys that sign access tokens, or may soon (JWKs)."""
     return await resources.keys.published()
 
 
-def _require_email(email: str) -> None:
-    problem = email_problem(email)
-    if problem is not None:
-        raise Invalid(errors=[FieldError("/email", problem)])
+def _require(email: str, name: str) -> None:
+    problems = (("/email", email_problem(email)), ("/name", name_problem(name)))
+    errors = [FieldError(field, problem) for field, problem in problems if problem is not None]
+    if errors:
+        raise Invalid(errors=errors)
 
 
 async def _add_account(tx: Tx, *, email: str, name: str, role: str, password_hash: str) -> Account:
@@ -216,7 +228,15 @@ async def _begin_session(
 ) -> SignedIn:
     now, session_id = clock.now(), new_id()
     access_until = access_expiry(now, now, resources.token_life, resources.limits)
-    await store.add_session(tx, session_id, account, device, now=now, access_until=access_until)
+    await store.add_session(
+        tx,
+        session_id,
+        account,
+        device,
+        now=now,
+        access_until=access_until,
+        over_at=session_end(now, now, resources.limits),
+    )
     return _signed_in(resources, key, account, session_id, 0, now, access_until)
 
 
@@ -256,7 +276,7 @@ async def _announce_end(
     The others hear of it by the event; this one knows it right after the commit.
     """
     tx.after_commit(sessions_ended.labels(by).inc)
-    if session.access_until + CLOCK_SLACK < now:
+    if session.access_until + CLOCKS_APART < now:
         return
     tx.after_commit(partial(resources.revocations.add, session.id, session.access_until))
     revoked = SessionRevoked(

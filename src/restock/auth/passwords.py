@@ -23,7 +23,7 @@ from restock.auth.faults import TooManySignIns
 T = TypeVar("T")
 
 # OWASP's least memory for argon2id. Raise these and each password is hashed anew at its next
-# sign-in.
+# sign-in; see `Passwords.check` for what can be told until then.
 PARAMETERS = Parameters(
     type=Type.ID,
     version=19,
@@ -74,7 +74,9 @@ class Passwords:
         """Compare a password with its stored hash, None where there is no such account.
 
         Without an account the same work is done on a hash that is nobody's, so that the time
-        taken says nothing. Raises TooManySignIns.
+        taken says nothing. One made before `PARAMETERS` were raised takes less time than nobody's:
+        until its owner's next sign-in, that tells that there is such an account, and that it
+        wasn't used since. Raises TooManySignIns.
         """
         return await self._work(lambda: self._check(stored, password))
 

@@ -18,8 +18,8 @@ from restock.kernel.service import Context
 
 REFRESH_SECRET = "refresh_tokens"  # noqa: S105  a name, not a secret
 SECRET_BYTES = 32
-# A retired key stays published a little longer than any token it signed.
-CLOCK_SLACK = timedelta(minutes=5)
+# How much longer than any token it signed a retired key stays published.
+KEY_OUTLIVES_TOKENS = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ async def open_resources(context: Context) -> AsyncIterator[Resources]:
     keys = Keyring(
         context.database,
         reload_after=timedelta(seconds=settings.keys_reload_seconds),
-        kept=token_life + CLOCK_SLACK,
+        kept=token_life + KEY_OUTLIVES_TOKENS,
     )
     await keys.open()
     async with context.database.tx() as tx:

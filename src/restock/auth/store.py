@@ -7,7 +7,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from restock.auth.domain import Account, Device, Session, StoredKey
-from restock.kernel.database import Tx
+from restock.kernel.database import Tx, deleted
 
 _ACCOUNT = """
     account.id, account.email, account.email_verified, account.name, account.role,
@@ -101,13 +101,14 @@ async def add_session(
     *,
     now: datetime,
     access_until: datetime,
+    over_at: datetime,
 ) -> None:
     """Begin a session in the account's workspace, with refresh token number 0."""
     await tx.execute(
         """
         INSERT INTO sessions (id, account_id, workspace_id, user_agent, address,
-                              created_at, rotated_at, last_used_at, access_until)
-        VALUES ($1, $2, $3, $4, $5, $6, $6, $6, $7)
+                              created_at, rotated_at, last_used_at, access_until, over_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $6, $6, $7, $8)
         """,
         session_id,
         account.id,
@@ -116,6 +117,7 @@ async def add_session(
         device.address,
         now,
         access_until,
+        over_at,
     )
 
 
@@ -145,13 +147,15 @@ async def use_session(
     rotated_at: datetime,
     now: datetime,
     access_until: datetime,
+    over_at: datetime,
 ) -> None:
     """Note a refresh of a locked session: its newest refresh token, and a new access token."""
     await tx.execute(
         """
         UPDATE sessions
         SET counter = $2, rotated_at = $3, last_used_at = $4,
-            access_until = greatest(access_until, $5), user_agent = $6, address = $7
+            access_until = greatest(access_until, $5), user_agent = $6, address = $7,
+            over_at = $8
         WHERE id = $1
         """,
         session.id,
@@ -161,6 +165,7 @@ async def use_session(
         access_until,
         device.user_agent,
         device.address,
+        over_at,
     )
 
 
@@ -228,6 +233,25 @@ async def end_sessions(tx: Tx, account_id: UUID, *, by: str, now: datetime) -> l
         by,
     )
     return [_session(row) for row in rows]
+
+
+async def forget_sessions(tx: Tx, *, over_for: timedelta) -> int:
+    """Delete some of the sessions that have been over for so long; how many.
+
+    Ids are UUIDv7: what was over then had begun before, so only that end of the table is read.
+    """
+    return await deleted(
+        tx,
+        """
+        DELETE FROM sessions WHERE id IN (
+            SELECT id FROM sessions
+            WHERE id < (SELECT uuidv7(-$1::interval))
+              AND least(ended_at, over_at) < now() - $1::interval
+            ORDER BY id LIMIT $2
+        )
+        """,
+        over_for,
+    )
 
 
 async def add_first_key(tx: Tx, kid: str, *, private_pem: str, jwk: dict[str, str]) -> None:

@@ -38,11 +38,11 @@ CREATE TABLE members (
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, account_id)
 );
-CREATE INDEX members_account ON members (account_id);
 
 -- A sign-in on one device. `counter` numbers its refresh tokens, of which only the newest is good
 -- (and for a moment the one before it); `rotated_at` is when the newest was made. No access token
--- of the session lives beyond `access_until`.
+-- of the session lives beyond `access_until`. `over_at` is when it is over unless it is used again,
+-- by the limits that held when it was used last; what is long over is deleted.
 CREATE TABLE sessions (
     id           uuid PRIMARY KEY,
     account_id   uuid NOT NULL REFERENCES accounts (id),
@@ -54,6 +54,7 @@ CREATE TABLE sessions (
     rotated_at   timestamptz NOT NULL,
     last_used_at timestamptz NOT NULL,
     access_until timestamptz NOT NULL,
+    over_at      timestamptz NOT NULL,
     ended_at     timestamptz,
     ended_by     text CHECK (ended_by IN ('logout', 'logout_all', 'owner', 'theft')),
     CHECK ((ended_at IS NULL) = (ended_by IS NULL))
@@ -111,8 +112,8 @@ CREATE INDEX inbox_seen ON inbox (seen_at);
 GRANT SELECT, INSERT ON workspaces, members, signing_keys, secrets TO restock_auth;
 GRANT SELECT, INSERT ON accounts TO restock_auth;
 GRANT UPDATE (password_hash) ON accounts TO restock_auth;
-GRANT SELECT, INSERT ON sessions TO restock_auth;
-GRANT UPDATE (counter, user_agent, address, rotated_at, last_used_at, access_until, ended_at,
-              ended_by) ON sessions TO restock_auth;
+GRANT SELECT, INSERT, DELETE ON sessions TO restock_auth;
+GRANT UPDATE (counter, user_agent, address, rotated_at, last_used_at, access_until, over_at,
+              ended_at, ended_by) ON sessions TO restock_auth;
 GRANT SELECT, INSERT, UPDATE (published_at), DELETE ON outbox TO restock_auth;
 GRANT SELECT, INSERT, DELETE ON inbox TO restock_auth;

@@ -4,12 +4,15 @@ A request walks pending → responded → fulfilled, one step at a time, never b
 side walks it; the buyer watches.
 """
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
 HIGHEST_RATING = Decimal(5)
+
+_RATING = re.compile(r"[0-9](\.[0-9]{1,2})?")  # as the column has it
 
 
 class Status(StrEnum):
@@ -44,6 +47,10 @@ class QuantityRefused(Exception):
     """A request asks for more than nothing."""
 
 
+class CategoryRefused(Exception):
+    """A category whose list could have no address."""
+
+
 class PositionRefused(Exception):
     """A cursor that names no position in the list."""
 
@@ -69,6 +76,15 @@ def check_quantity(quantity: Decimal) -> None:
         raise QuantityRefused("Expected a number above 0")
 
 
+def check_category(category: str) -> None:
+    """Raises CategoryRefused for what can't stand in the address /category/{category}.
+
+    Slashes of both kinds, escaped ones too, are refused on the way to us; dots are taken away.
+    """
+    if "/" in category or "\\" in category or category in (".", ".."):
+        raise CategoryRefused("Expected no / or \\ in it, and not . or .. alone")
+
+
 def check_edit(
     *, owner: UUID, workspace: UUID, role: str, contact_fields: bool, activity: bool
 ) -> None:
@@ -86,12 +102,12 @@ def check_edit(
 def position_at(cursor: tuple[object, ...]) -> Position:
     """Read a directory cursor: rating and id, both as text. Raises PositionRefused."""
     match cursor:
-        case (str() as rating, str() as vendor_id):
+        case (str() as rating, str() as vendor_id) if _RATING.fullmatch(rating):
             try:
                 position = Position(Decimal(rating), UUID(vendor_id))
-            except (ValueError, ArithmeticError) as error:
+            except ValueError as error:
                 raise PositionRefused from error
-            if position.rating.is_finite() and 0 <= position.rating <= HIGHEST_RATING:
+            if position.rating <= HIGHEST_RATING:
                 return position
     raise PositionRefused
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 from uuid import UUID
 
-import asyncpg
 from msgspec import UNSET, structs
 
 from restock.events.vendor import (
@@ -61,7 +60,8 @@ class Wanted:
 
 
 async def register_vendor(tx: Tx, who: Principal, new: NewVendor) -> Vendor:
-    """Enter a vendor, owned by the caller's workspace. Raises VendorEmailTaken."""
+    """Enter a vendor, owned by the caller's workspace. Raises RequestInvalid, VendorEmailTaken."""
+    _check_category(new.category)
     vendor = await store.add_vendor(tx, who.workspace_id, who.user_id, new)
     if vendor is None:
         raise VendorEmailTaken()
@@ -106,11 +106,13 @@ async def get_vendor(tx: Tx, vendor_id: UUID) -> Vendor:
 async def change_vendor(tx: Tx, who: Principal, vendor_id: UUID, edit: VendorEdit) -> Vendor:
     """Change contact fields (its people) or activity (an admin).
 
-    Raises RequestInvalid for an empty edit, VendorNotFound, EditForbidden, VendorEmailTaken.
+    Raises RequestInvalid, for an empty edit too, VendorNotFound, EditForbidden, VendorEmailTaken.
     """
     changes = {name: value for name, value in structs.asdict(edit).items() if value is not UNSET}
     if not changes:
         raise RequestInvalid(errors=[FieldError("", "Expected a field to change")])
+    if edit.category is not UNSET:
+        _check_category(edit.category)
     vendor = await get_vendor(tx, vendor_id)
     try:
         domain.check_edit(
@@ -124,8 +126,8 @@ async def change_vendor(tx: Tx, who: Principal, vendor_id: UUID, edit: VendorEdi
         raise EditForbidden(str(refusal)) from refusal
     try:
         vendor, seq = await store.change_vendor(tx, vendor.workspace_id, vendor.id, changes)
-    except asyncpg.UniqueViolationError as error:
-        raise VendorEmailTaken() from error
+    except store.EmailExists:
+        raise VendorEmailTaken() from None
     if seq is not None:
         event = VendorChanged(
             vendor_id=vendor.id,
@@ -206,6 +208,13 @@ async def change_request_status(
     stepped = await store.request_of_vendor(tx, who.workspace_id, request_id)
     await _announce(tx, stepped)
     return stepped.request
+
+
+def _check_category(category: str) -> None:
+    try:
+        domain.check_category(category)
+    except domain.CategoryRefused as refusal:
+        raise RequestInvalid(errors=[FieldError("/category", str(refusal))]) from refusal
 
 
 async def _refuse_contact(tx: Tx, who: Principal, vendor_id: UUID, item_id: UUID) -> NoReturn:

@@ -36,7 +36,7 @@ from restock.vendor.schemas import (
 @post(
     "/api/vendors",
     answers=201,
-    faults=(VendorEmailTaken,),
+    faults=(RequestInvalid, VendorEmailTaken),
     summary="Register a vendor, owned by your workspace",
 )
 async def register_vendor(who: Principal, tx: Tx, data: NewVendor) -> Vendor:

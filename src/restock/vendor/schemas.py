@@ -8,31 +8,42 @@ from msgspec import UNSET, Meta, UnsetType
 
 from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
 
-# `$` alone would let a line end pass
-Email = Annotated[str, Meta(min_length=3, max_length=200, pattern=r"^[^@\s]+@[^@\s]+$(?!\n)")]
+# A text of one line: none of the control characters of ASCII. `$` alone would let a line end pass.
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=200,
+        pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)",
+    ),
+]
 Message = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class NewVendor(Wire):
-    """A vendor to enter into the directory. Its rating and activity are not the caller's."""
+    """A vendor to enter into the directory. Its rating and activity are not the caller's.
 
-    name: Text
+    `category` holds no slash, forward or back: it is a part of the address of its list.
+    """
+
+    name: Line
     email: Email
-    phone: Text
-    category: Text
+    phone: Line
+    category: Line
     address: Text
-    city: Text
+    city: Line
 
 
 class VendorEdit(Wire):
     """What of a vendor changes; what is left out stays."""
 
-    name: Text | UnsetType = UNSET
+    name: Line | UnsetType = UNSET
     email: Email | UnsetType = UNSET
-    phone: Text | UnsetType = UNSET
-    category: Text | UnsetType = UNSET
+    phone: Line | UnsetType = UNSET
+    category: Line | UnsetType = UNSET
     address: Text | UnsetType = UNSET
-    city: Text | UnsetType = UNSET
+    city: Line | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
 
 

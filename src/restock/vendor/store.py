@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
 from asyncpg import Record
 
 from restock.kernel.database import Tx
@@ -44,6 +45,10 @@ class StoredRequest:
 
     request: ContactRequest
     client_name: str
+
+
+class EmailExists(Exception):
+    """Another vendor has the email: nothing was changed."""
 
 
 async def add_vendor(tx: Tx, workspace_id: UUID, user_id: UUID, new: NewVendor) -> Vendor | None:
@@ -123,26 +128,33 @@ async def change_vendor(
 ) -> tuple[Vendor, int | None]:
     """Set the given columns of a vendor that was found.
 
-    With it comes its `seq` after the change; None where nothing became different. Raises
-    asyncpg.UniqueViolationError for an email another vendor has.
+    With it comes its `seq` after the change; None where nothing became different, which doesn't
+    raise it. Raises EmailExists.
     """
-    rows = await tx.fetch(
-        """UPDATE vendors AS v
-        SET name = coalesce($3, v.name), email = coalesce($4, v.email),
-            phone = coalesce($5, v.phone), category = coalesce($6, v.category),
-            address = coalesce($7, v.address), city = coalesce($8, v.city),
-            is_active = coalesce($9, v.is_active), seq = v.seq + 1
-        WHERE v.workspace_id = $1 AND v.id = $2
-        RETURNING v.*, (old.name, old.email, old.phone, old.category, old.address, old.city,
-                old.is_active)
-            IS DISTINCT FROM
-            (new.name, new.email, new.phone, new.category, new.address, new.city,
-                new.is_active)
-            AS changed""",
-        owner,
-        vendor_id,
-        *(changes.get(name) for name in _EDITABLE),
-    )
+    try:
+        rows = await tx.fetch(
+            """UPDATE vendors AS v
+            SET name = coalesce($3, v.name), email = coalesce($4, v.email),
+                phone = coalesce($5, v.phone), category = coalesce($6, v.category),
+                address = coalesce($7, v.address), city = coalesce($8, v.city),
+                is_active = coalesce($9, v.is_active),
+                seq = CASE WHEN
+                        (v.name, v.email, v.phone, v.category, v.address, v.city, v.is_active)
+                        IS DISTINCT FROM
+                        (coalesce($3, v.name), coalesce($4, v.email), coalesce($5, v.phone),
+                         coalesce($6, v.category), coalesce($7, v.address), coalesce($8, v.city),
+                         coalesce($9, v.is_active))
+                    THEN v.seq + 1 ELSE v.seq END
+            WHERE v.workspace_id = $1 AND v.id = $2
+            RETURNING v.*, new.seq > old.seq AS changed""",
+            owner,
+            vendor_id,
+            *(changes.get(name) for name in _EDITABLE),
+        )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "vendors_email_key":
+            raise EmailExists from None
+        raise
     return _vendor(rows[0]), rows[0]["seq"] if rows[0]["changed"] else None
 
 

@@ -123,16 +123,13 @@ class Written(NamedTuple):
         The row is for good and items may get more fields: one that the answer didn't have then
         is UNSET, which leaves it out again.
         """
-        return Item(
-            **{
-                field.name: msgspec.convert(
-                    self.answer[field.encode_name], field.type, strict=False
-                )
-                if field.encode_name in self.answer
-                else UNSET
-                for field in msgspec.structs.fields(Item)
-            }
-        )
+        kept: dict[str, Any] = {
+            field.name: UNSET
+            if field.encode_name not in self.answer
+            else msgspec.convert(self.answer[field.encode_name], field.type, strict=False)
+            for field in msgspec.structs.fields(Item)
+        }
+        return Item(**kept)
 
 
 async def add(
