@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from restock.kernel.wire import InvalidBody, MalformedBody, Quantity, Text, Wire, decode, encode
+from restock.kernel.wire import Line as OneLine
 
 
 class Line(Wire):
     amount: Quantity
+
+
+class Label(Wire):
+    label: OneLine
 
 
 class Order(Wire):
@@ -112,6 +117,14 @@ def test_json_of_another_shape_is_invalid_and_says_where(body: bytes, pointer: s
     with pytest.raises(InvalidBody) as refused:
         decode(body, Order)
     assert [error.pointer for error in refused.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\n", "\t", "a\x7f"])
+def test_a_line_is_one_line_and_says_so(text: str) -> None:
+    with pytest.raises(InvalidBody) as refused:
+        decode(encode({"label": text}), Label)
+    assert refused.value.errors[0].message.startswith("Expected one line of text")
+    assert decode(encode({"label": "crème"}), Label).label == "crème"
 
 
 def test_a_backslash_before_u0000_is_text() -> None:

@@ -6,12 +6,10 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
+from restock.kernel.wire import Answer, Line, Moment, Quantity, Text, Wire
 
 BATCH_MOST = 500
 
-# A text of one line: none of the control characters of ASCII. `$` alone would let a line end pass.
-Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 

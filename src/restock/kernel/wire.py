@@ -25,6 +25,10 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
+# No control character of ASCII; `$` alone would let a line end pass.
+ONE_LINE = r"^[^\x00-\x1f\x7f]+$(?!\n)"
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=ONE_LINE)]
+
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Parent of every request shape: unknown fields are refused."""
@@ -140,6 +144,8 @@ def _refuse_nul(value: Any, pointer: str) -> None:
 def _invalid(message: str) -> InvalidBody:
     """msgspec says ``what - at `$.path[0]` ``; a pointer (RFC 6901) says ``/path/0``."""
     what, _, path = message.partition(" - at `$")
+    if ONE_LINE in what:
+        what = "Expected one line of text, without control characters"
     pointer = path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
     for phrase in ("missing required field `", "contains unknown field `"):
         if phrase in what:

@@ -6,10 +6,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Moment, Quantity, Text, Wire
+from restock.kernel.wire import Answer, Line, Moment, Quantity, Text, Wire
 
-# A text of one line: none of the control characters of ASCII. `$` alone would let a line end pass.
-Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Email = Annotated[
     str,
     Meta(
