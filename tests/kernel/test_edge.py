@@ -119,6 +119,8 @@ async def test_unknown_paths_and_methods_are_problems(notes: RunningService) -> 
     assert (missing.status, missing.json["code"]) == (404, "request.not_found")
     wrong = await notes.ask("DELETE", "/api/open")
     assert (wrong.status, wrong.json["code"]) == (405, "request.method_not_allowed")
+    for path in ("/api/open/", "/api//open", "//api/open"):
+        assert (await notes.ask("GET", path)).status == 404, path
     no_id = await notes.ask("GET", PATH + "/not-a-uuid", token=token_for())
     assert no_id.status == 404
     assert (await notes.ask("GET", "/api/open")).json == {"open": "yes"}

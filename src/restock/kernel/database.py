@@ -301,7 +301,8 @@ def _nobody() -> None:
 async def _no_reset(connection: "Connection[Record]") -> None:
     """Our statements leave nothing behind on a connection, so returning one costs no round trip.
 
-    Advisory locks of a session, LISTEN and SET are what a reset would undo; no statement of ours uses them.
+    Advisory locks of a session, LISTEN and SET are what a reset would undo; no statement of ours
+    uses them.
     """
 
 

@@ -24,7 +24,15 @@ from litestar.params import FromPath, FromQuery, JSONBody, SkipValidationMarker
 from litestar.types import Message, Receive, Scope, Send
 
 from restock.kernel import faults
-from restock.kernel.edge import BODY_MOST, ClientGone, Edge, Exchange, KeyRule, Operation
+from restock.kernel.edge import (
+    BODY_MOST,
+    ClientGone,
+    Edge,
+    Exchange,
+    KeyRule,
+    Operation,
+    problem_messages,
+)
 from restock.kernel.faults import Fault, FieldError
 from restock.kernel.health import health_routes
 from restock.kernel.idempotency import REPLAYED, AlreadyAnswered
@@ -197,6 +205,7 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        path = scope["path"]
         chosen = start_request(given.decode("latin-1")).encode()
         started = time.perf_counter()
         status = 500
@@ -209,6 +218,12 @@ class Entrance:
             await send(message)
 
         try:
+            if "//" in path or (path.endswith("/") and path != "/"):
+                # Litestar would take it for the path without; the gateway's rules are by path, so
+                # each operation has one spelling only
+                for part in problem_messages(faults.NotFound()):
+                    await with_request_id(part)
+                return
             await self.app(scope, receive, with_request_id)
         finally:
             handler: Any = scope.get("route_handler")

@@ -144,7 +144,7 @@ def _refuse_nul(value: Any, pointer: str) -> None:
 def _invalid(message: str) -> InvalidBody:
     """msgspec says ``what - at `$.path[0]` ``; a pointer (RFC 6901) says ``/path/0``."""
     what, _, path = message.partition(" - at `$")
-    if ONE_LINE in what:
+    if repr(ONE_LINE) in what:
         what = "Expected one line of text, without control characters"
     pointer = path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")
     for phrase in ("missing required field `", "contains unknown field `"):
