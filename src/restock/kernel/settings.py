@@ -12,10 +12,6 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import msgspec
 from msgspec import Meta
 
-HIGHEST_PORT = 32767  # above, up to 60999, an outgoing connection may hold a port we want
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
-
 
 class SettingsError(Exception):
     """A setting is missing or not acceptable. The message names the variable."""
