@@ -82,7 +82,7 @@ def connected(feed):
 def opened(feed, position=0):
     connection, link = connected(feed)
     connection.open(
-        Start(position, None, offsets=False), FeedState(USER, feed.head, feed.head, feed.head)
+        Start(position, None, mark=None), FeedState(USER, feed.head, feed.head, feed.head)
     )
     return connection, link
 
@@ -152,7 +152,7 @@ def test_what_is_heard_before_the_connect_is_answered_comes_after_sync():
         connection.hear(feed.append())
         connection.hear(feed.append())
         assert link.sent == []
-        connection.open(Start(0, None, offsets=False), known)
+        connection.open(Start(0, None, mark=None), known)
         await quiet()
         connection.end()
         assert [said[0] for said in link.sent] == [

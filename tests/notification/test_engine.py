@@ -208,6 +208,67 @@ async def test_who_says_too_much_is_cut_off(live, http, ada):
         assert await ended(ws)
 
 
+async def test_who_is_refused_hears_why_and_is_let_go(live, http, monkeypatch):
+    monkeypatch.setattr(engine, "CONNECT_WITHIN_S", 600.0)
+    async with http.ws_connect(live.url + WEBSOCKET) as ws:
+        await ws.receive_str()
+        await ws.send_str('40{"token":"x"}')
+        assert "auth.unauthenticated" in await ws.receive_str()
+        assert await ended(ws)
+
+
+@pytest.mark.parametrize("connect", ['40{"token":"x"}', '40/admin,{"token":"x"}'])
+async def test_connects_are_counted(live, http, monkeypatch, connect):
+    monkeypatch.setattr(engine, "CONNECT_WITHIN_S", 600.0)
+    monkeypatch.setattr(engine, "REFUSED_FOR_S", 600.0)
+    refusals = 0
+    async with http.ws_connect(live.url + WEBSOCKET) as ws, asyncio.timeout(20):
+        await ws.receive_str()
+        for _ in range(engine.CONNECTS_MOST + 10):
+            await ws.send_str(connect)
+        while not ws.closed:
+            message = await ws.receive()
+            refusals += message.type == aiohttp.WSMsgType.TEXT and message.data.startswith("44")
+    assert refusals <= engine.CONNECTS_MOST
+
+
+async def test_an_account_has_so_many_sockets_and_no_more(
+    make_service, nats, http, ada, bob, port_offset
+):
+    service = await make_service(
+        "notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset, sockets_per_account="2"
+    )
+    async with (
+        http.ws_connect(service.url + WEBSOCKET) as first,
+        http.ws_connect(service.url + WEBSOCKET) as second,
+        http.ws_connect(service.url + WEBSOCKET) as third,
+        http.ws_connect(service.url + WEBSOCKET) as others,
+    ):
+        await connected(first, ada)
+        await connected(second, ada)
+        await third.receive_str()
+        await third.send_str("40" + json.dumps({"token": ada.token}))
+        assert '"notification.too_many_sockets"' in await third.receive_str()
+        await connected(others, bob)
+        await happen(service, fell_low(ada.user_id))
+        assert (await second.receive_str()).startswith('42["new_notification"')
+        await first.send_str("41")
+        async with asyncio.timeout(20):
+            while len(service.context.resources.sockets._audiences[ada.user_id].connections) > 1:
+                await asyncio.sleep(0.01)
+        async with http.ws_connect(service.url + WEBSOCKET) as again:
+            await connected(again, ada)
+
+
+async def test_while_it_stops_it_says_when_to_come_back(make_service, nats, http, port_offset):
+    service = await make_service("notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset)
+    await service.context.resources.engine.shut_down()
+    async with http.get(service.url + POLLING) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.content_type == "application/problem+json"
+        assert (await answer.json())["code"] == "request.unavailable"
+
+
 async def test_another_namespace_is_refused(live, http, ada):
     async with http.ws_connect(live.url + WEBSOCKET) as ws:
         await ws.receive_str()

@@ -11,7 +11,7 @@ ADA, BOB = new_id(), new_id()
 def test_a_first_connect_begins_at_the_head_with_a_pid():
     begun = start({"token": "t"}, ADA, 7)
     assert begun.position == 7
-    assert begun.offsets
+    assert begun.mark == ""
     assert begun.pid is not None
 
 
@@ -47,13 +47,32 @@ def test_one_who_comes_back_as_another_is_not_taken_for_having_heard_the_others_
     # the library sends the offset of ada's feed along until bob's has given it another
     still = start({"pid": as_bob.pid, "offset": "5"}, BOB, 9)
     assert still.position == 3
-    assert start({"pid": as_bob.pid, "offset": "6"}, BOB, 9).position == 6
+    assert start({"pid": as_bob.pid, "offset": f"6{as_bob.mark}"}, BOB, 9).position == 6
+
+
+def test_another_feeds_offset_is_told_from_an_equal_one_of_his_own():
+    """Ada was at 7; bob begins at 3 and hears 4 to 7; ada comes back and hears 8."""
+    adas = start({}, ADA, 2)
+    bobs = start({"pid": adas.pid, "offset": f"7{adas.mark}"}, BOB, 3)
+    heard = start({"pid": bobs.pid, "offset": f"7{bobs.mark}"}, BOB, 9)
+    assert (heard.position, heard.pid, heard.mark) == (7, bobs.pid, bobs.mark)
+    again = start({"pid": bobs.pid, "offset": f"7{bobs.mark}"}, ADA, 7)
+    assert again.position == 7
+    assert start({"pid": again.pid, "offset": f"7{bobs.mark}"}, ADA, 8).position == 7
+    assert start({"pid": again.pid, "offset": f"8{again.mark}"}, ADA, 9).position == 8
+
+
+def test_one_who_heard_nothing_as_the_second_account_is_still_told_from_it_as_the_third():
+    adas = start({}, ADA, 2)
+    bobs = start({"pid": adas.pid, "offset": f"7{adas.mark}"}, BOB, 3)
+    carols = start({"pid": bobs.pid, "offset": f"7{adas.mark}"}, new_id(), 5)
+    assert carols.mark == bobs.mark != adas.mark
 
 
 @pytest.mark.parametrize(("last_seq", "position"), [(0, 0), (5, 5), (12, 12), (99, 12), (None, 12)])
 def test_a_client_that_counts_itself_gets_no_pid(last_seq, position):
     begun = start({"lastSeq": last_seq, "pid": "x", "offset": "1"}, ADA, 12)
-    assert (begun.position, begun.pid, begun.offsets) == (position, None, False)
+    assert (begun.position, begun.pid, begun.mark) == (position, None, None)
 
 
 @pytest.mark.parametrize("last_seq", [-1, "5", 1.5, True, [], {}, 2**63])

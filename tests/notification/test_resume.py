@@ -9,7 +9,7 @@ from restock.events.vendor import RequestOpened
 from restock.kernel.ids import new_id
 from restock.notification.pushes import Pushes
 from tests.fixtures.tokens import token_for as make_token
-from tests.notification.happenings import Publisher, fell_low, happen, request_event
+from tests.notification.happenings import Publisher, account, fell_low, happen, request_event
 from tests.notification.process import killable
 
 BOTH = pytest.mark.parametrize("transport", ["websocket", "polling"])
@@ -160,6 +160,54 @@ async def test_after_a_reconnect_to_nats_the_heads_are_compared_at_once(
         await publisher.publish(fell_low(ada.user_id))
     for client in (early, late):
         assert await up_to(client, 2) == [1, 2]
+
+
+async def test_who_could_not_be_listened_to_is_tried_again(
+    make_service, nats, node, ada, port_offset, monkeypatch
+):
+    service = await make_service(
+        "notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset, head_check="60"
+    )
+    nc, sockets = service.context.bus.nc, service.context.resources.sockets
+    before = len(nc._subs)
+
+    async def fail(timeout):
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nc, "flush", fail)
+        client = listens(node, service, ada)
+        await client.hears("sync")
+    assert len(nc._subs) == before
+    await sockets.check()
+    assert len(nc._subs) == before + 1
+    async with Publisher.of(nats) as publisher:
+        await publisher.publish(fell_low(ada.user_id))
+        assert await up_to(client, 1) == [1]
+
+
+async def test_after_a_reconnect_many_are_listened_to_in_one_round_trip(
+    make_service, nats, node, token_for, port_offset, monkeypatch
+):
+    service = await make_service("notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset)
+    nc, sockets = service.context.bus.nc, service.context.resources.sockets
+    flush, flushes, works = nc.flush, [], False
+
+    async def counted(timeout):
+        flushes.append(timeout)
+        if not works:
+            raise TimeoutError
+        await flush(timeout=timeout)
+
+    monkeypatch.setattr(nc, "flush", counted)
+    clients = [listens(node, service, account(token_for)) for _ in range(3)]
+    for client in clients:
+        await client.hears("sync")
+    works = True
+    flushes.clear()
+    await sockets.bus_connected()
+    assert len(flushes) <= 1
+    assert all(audience.subscribed for audience in sockets._audiences.values())
 
 
 async def test_a_long_absence_is_replayed_as_fast_as_it_is_read(live, node, ada):

@@ -54,6 +54,7 @@ async def test_a_vendors_person_hears_the_request_and_its_notification(
         2,
     )
     assert (request["quantity"], request["status"]) == (25, "pending")
+    assert request["vendor"] == {"id": str(event.vendor_id), "name": "Mill & Sons"}
     assert (request["item"]["name"], request["clientName"]) == ("Flour", "Ada")
 
 

@@ -29,14 +29,19 @@ PURGE_EVERY_S = 3600.0
 class HttpServer:
     """uvicorn as a Run: it drains what is in flight when told to stop."""
 
-    def __init__(self, app: Asgi, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        app: Asgi,
+        sockets: Sequence[socket.socket],
+        websocket: Any = "websockets-sansio",
+    ) -> None:
         self._sockets = list(sockets)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
                 loop="none",
                 http="httptools",
-                ws="websockets-sansio",
+                ws=websocket,
                 ws_ping_interval=None,
                 ws_per_message_deflate=False,
                 ws_max_size=64 * 1024,
@@ -178,7 +183,7 @@ async def run_service(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, context.stopping.set)
         log.info("service.started", ports=[s.getsockname()[1] for s in listening])
-        server = HttpServer(create_app(context), listening)
+        server = HttpServer(create_app(context), listening, service.websocket)
         await run_all(server, context)
     log.info("service.stopped")
 

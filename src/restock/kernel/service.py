@@ -52,7 +52,8 @@ class Service:
     `open` opens what the service itself needs (an HTTP session, a thread pool), for as long as it
     runs. `mount` may wrap the HTTP application (Socket.IO does). `runs` are its own long-lived
     things. `extra_ports` are further loopback ports on which a worker serves the same
-    application. A service without `nats` neither publishes nor consumes, and verifies no tokens.
+    application. `websocket` is the protocol uvicorn serves them by, its name or its class.
+    A service without `nats` neither publishes nor consumes, and verifies no tokens.
     Each of `purges` deletes some of what nobody can ask for again, at most
     `database.PURGED_AT_ONCE` rows of a Tx, and says how many.
     `health` replaces the kernel's own answer to GET /health: `status` "unready" is a 503.
@@ -69,6 +70,7 @@ class Service:
     mount: Callable[[Context, Asgi], Asgi] | None = None
     runs: Callable[[Context], list[Run]] | None = None
     extra_ports: Callable[[Any], list[int]] | None = None
+    websocket: Any = "websockets-sansio"
     purges: Sequence[Purge] = ()
     database: bool = True
     nats: bool = True

@@ -43,7 +43,7 @@ class Connection:
         self.rooms: set[str] = set()
         self._read_feed = read_feed
         self._position = 0
-        self._offsets = False
+        self._mark: str | None = None
         self._target = 0
         self._unread = 0
         self._revision = 0
@@ -58,7 +58,7 @@ class Connection:
         """Begin: `sync` first, then what was missed, then what comes."""
         self._opened = True
         self._position = start.position
-        self._offsets = start.offsets
+        self._mark = start.mark
         self._counted = state.revision
         self._emit("sync", Sync(head=state.head, unread_count=state.unread))
         self._reach(state.head)
@@ -143,7 +143,7 @@ class Connection:
 
     def _send(self, seq: int, name: str, data: bytes) -> None:
         self._position = seq
-        offset = f',"{seq}"' if self._offsets else ""
+        offset = f',"{seq}{self._mark}"' if self._mark is not None else ""
         self._packet(name, data, offset)
 
     def _count(self) -> None:

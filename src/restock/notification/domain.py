@@ -149,6 +149,7 @@ def _request(event: RequestOpened) -> dict[str, Any]:
         "createdAt": event.created_at,
         "item": event.item,
         "history": event.history,
+        "vendor": {"id": event.vendor_id, "name": event.vendor_name},
         "vendorName": event.vendor_name,
         "clientName": event.client_name,
     }

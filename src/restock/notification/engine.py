@@ -16,22 +16,25 @@ from typing import Any, Protocol
 
 import engineio
 import socketio
-from engineio.async_drivers.asgi import WebSocket
 from engineio.async_socket import AsyncSocket
 from engineio.packet import CLOSE, MESSAGE, Packet
 from prometheus_client import Counter, Gauge
 from socketio.exceptions import ConnectionRefusedError as Refusal
 from socketio.packet import CONNECT, CONNECT_ERROR
 
+from restock.kernel.edge import problem_messages
+from restock.kernel.faults import Unavailable
 from restock.kernel.telemetry import log
 from restock.notification.backlog import Backlog
+from restock.notification.streams import Stream
 
 CONNECT_WITHIN_S = 5.0
 CLOSE_WITHIN_S = 2.0
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
 FRAME_BYTES_MOST = 16 * 1024
-PACKETS = tuple("0123456")
+CONNECTS_MOST = 5
+REFUSED_FOR_S = 2.0  # a CONNECT_ERROR may still be waiting to be polled
 BINARY = ("5", "6")
 
 OPEN_SOCKETS = Gauge(
@@ -81,6 +84,7 @@ class Link:
         self.joined = False
         self._engine = engine
         self._socket = socket
+        self._connects = 0
         self._backlog: Backlog = socket.queue
         self._backlog.overflowed = lambda: self.close("slow reader")
         self._timer = self._await_connect()
@@ -120,6 +124,20 @@ class Link:
         if not self.closing:
             self._timer.cancel()
             self._timer = self._await_connect()
+
+    def may_connect(self) -> bool:
+        """Count a CONNECT; False, and the end, when there were many. A client needs one."""
+        self._connects += 1
+        if self._connects > CONNECTS_MOST:
+            self.close("too many connects")
+        return not self.closing
+
+    def refused(self) -> None:
+        """Its CONNECT was refused: the transport ends once the client could hear of it."""
+        if not self.closing:
+            self._timer.cancel()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(REFUSED_FOR_S, self.close, "refused")
 
     def entered(self) -> None:
         self.joined = True
@@ -167,8 +185,8 @@ class Engine:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1012})
         else:
-            await send({"type": "http.response.start", "status": 503, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            for message in problem_messages(Unavailable()):
+                await send(message)
 
     async def shut_down(self) -> None:
         """Close every link and take no other; the clients come back to whoever serves next."""
@@ -220,6 +238,7 @@ class _SocketIO(socketio.AsyncServer):
         try:
             pid = await self._engine.listener.connect(link, auth)
         except Refused as refused:
+            link.refused()
             raise Refusal(refused.message, {"code": refused.code}) from None
         except Away:
             link.close("away")
@@ -259,6 +278,8 @@ class _SocketIO(socketio.AsyncServer):
         try:
             if not isinstance(data, str) or data[:1] in BINARY:
                 raise ValueError("nothing of ours is binary")
+            if data[:1] == str(CONNECT) and not link.may_connect():
+                return
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # the library raises many kinds for a packet it can't read
             log.info("sockets.bad_packet", why=repr(error))
@@ -314,7 +335,7 @@ class _EngineIO(engineio.AsyncServer):
         )
         self._worker = worker
         drivers: dict[str, Any] = self._async  # type: ignore[has-type]
-        self._async = drivers | {"websocket": _Stream}
+        self._async = drivers | {"websocket": Stream}
 
     def generate_id(self) -> str:
         """`<worker>-…`: the gateway sends a polling client back to its worker by it."""
@@ -322,29 +343,3 @@ class _EngineIO(engineio.AsyncServer):
 
     def create_queue(self, *_args: Any, **_options: Any) -> "Backlog":
         return Backlog()
-
-
-class _Stream(WebSocket):
-    """A websocket that can be ended although its peer reads nothing."""
-
-    def __init__(self, handler: Any, server: Any) -> None:
-        super().__init__(handler, server)
-        handler.__self__.stream = self
-        self._transport: asyncio.WriteTransport | None = None
-
-    async def __call__(self, environ: Any) -> Any:
-        # ASGI can only close politely, which waits for the peer; `receive` is a method of
-        # uvicorn's protocol, which knows the transport
-        protocol = getattr(environ["asgi.receive"], "__self__", None)
-        self._transport = getattr(protocol, "transport", None)
-        return await super().__call__(environ)
-
-    async def wait(self) -> Any:
-        frame = await super().wait()
-        if not isinstance(frame, str) or frame[:1] not in PACKETS:
-            raise OSError("not a packet of Engine.IO")
-        return frame
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()

@@ -5,7 +5,8 @@ a CONNECT answer and, as `offset`, the last trailing string of an event. Our off
 `seq`; our pid holds the position at the first connect, for a client that has heard nothing yet.
 Neither is a secret and neither gives access: the feed is always that of the token's account. The
 pid names the account only because one client may come back as another, with an offset that
-belongs to the feed before.
+belongs to the feed before. Then offsets of the new feed are marked when the one that came along
+was not, and the other way round: the client keeps one, and whose it is shows.
 """
 
 import hashlib
@@ -16,8 +17,9 @@ from typing import Any
 from uuid import UUID
 
 HIGHEST = 2**63 - 1
-_PID = re.compile(r"(?P<position>\d{1,18})\.(?P<account>[0-9a-f]{12})(\.(?P<foreign>\d{1,18}))?")
-_OFFSET = re.compile(r"\d{1,18}")
+MARK = "b"
+_PID = re.compile(r"(?P<position>[0-9]{1,18})\.(?P<account>[0-9a-f]{12})(?P<mark>b?)")
+_OFFSET = re.compile(r"(?P<seq>[0-9]{1,18})(?P<mark>b?)")
 
 
 class BadPosition(ValueError):
@@ -26,11 +28,13 @@ class BadPosition(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The last `seq` a client has, the pid to answer with, whether events end in their offset."""
+    """The last `seq` a client has, the pid to answer with, and what follows the `seq` in the
+    offset each event ends in; None when they end in none.
+    """
 
     position: int
     pid: str | None
-    offsets: bool
+    mark: str | None
 
 
 def start(auth: Mapping[str, Any], user_id: UUID, head: int) -> Start:
@@ -40,17 +44,20 @@ def start(auth: Mapping[str, Any], user_id: UUID, head: int) -> Start:
     the client's program didn't write them.
     """
     if "lastSeq" in auth:
-        return Start(_last_seq(auth["lastSeq"], head), None, offsets=False)
-    pid, offset = auth.get("pid"), auth.get("offset")
-    heard = offset if isinstance(offset, str) and _OFFSET.fullmatch(offset) else None
-    known = _PID.fullmatch(pid) if isinstance(pid, str) else None
+        return Start(_last_seq(auth["lastSeq"], head), None, mark=None)
+    heard = _match(_OFFSET, auth.get("offset"))
+    known = _match(_PID, auth.get("pid"))
     if known is None or known["account"] != _account(user_id):
-        foreign = f".{heard}" if heard is not None else ""
-        return Start(head, f"{head}.{_account(user_id)}{foreign}", offsets=True)
+        mark = MARK if heard is not None and heard["mark"] == "" else ""
+        return Start(head, f"{head}.{_account(user_id)}{mark}", mark)
     begun = min(int(known["position"]), head)
-    if heard is None or heard == known["foreign"] or not begun <= int(heard) <= head:
-        return Start(begun, pid, offsets=True)
-    return Start(int(heard), pid, offsets=True)
+    own = heard is not None and heard["mark"] == known["mark"]
+    position = int(heard["seq"]) if heard is not None and own else begun
+    return Start(position if begun <= position <= head else begun, known[0], known["mark"])
+
+
+def _match(pattern: re.Pattern[str], value: Any) -> re.Match[str] | None:
+    return pattern.fullmatch(value) if isinstance(value, str) else None
 
 
 def _last_seq(value: Any, head: int) -> int:

@@ -5,7 +5,7 @@ feed's head, and read from the database what they missed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from uuid import UUID
 
@@ -98,19 +98,26 @@ class Pushes:
         finally:
             stopping.cancel()
 
-    async def subscribe(self, user_id: UUID, hear: Callable[[Push], None]) -> Subscribed | None:
-        """Hear an account's pushes from now on: what is committed later is heard or counted
-        in the head. None while NATS is away.
+    async def subscribe(
+        self, hears: Mapping[UUID, Callable[[Push], None]]
+    ) -> dict[UUID, Subscribed]:
+        """Hear accounts' pushes from now on, each by its own function: what is committed later
+        is heard or counted in the head. All of them, or none while NATS is away.
         """
+        subscribed: dict[UUID, Subscribed] = {}
         if not self._bus.connected:
-            return None
+            return subscribed
         try:
-            subscription = await self._bus.nc.subscribe(_subject(user_id), cb=_reader(hear))
+            for user_id, hear in hears.items():
+                subscription = await self._bus.nc.subscribe(_subject(user_id), cb=_reader(hear))
+                subscribed[user_id] = Subscribed(subscription)
             await self._bus.nc.flush(timeout=FLUSH_WITHIN_S)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("pushes.subscribe_failed", why=repr(error))
-            return None
-        return Subscribed(subscription)
+            for one in subscribed.values():
+                await one.end()  # the client would bring it back with the connection
+            return {}
+        return subscribed
 
     async def _send(self, user_id: UUID, push: Push) -> None:
         outcome = "sent" if self._bus.connected else "dropped"

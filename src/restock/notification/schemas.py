@@ -65,6 +65,13 @@ class Step(Answer):
     user_id: UUID
 
 
+class AskedVendor(Answer):
+    """The vendor as it was called when it was asked."""
+
+    id: UUID
+    name: str
+
+
 class VendorContactRequest(Answer):
     """The request a vendor was sent, as its people hear it. `userId` is the buyer's."""
 
@@ -80,6 +87,7 @@ class VendorContactRequest(Answer):
     created_at: Moment
     item: AskedItem
     history: list[Step]
+    vendor: AskedVendor
     vendor_name: str
     client_name: str
 

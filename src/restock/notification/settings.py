@@ -20,6 +20,12 @@ class Settings(ServiceSettings):
             description="Seconds between two looks for pushes that got lost on their way.",
         ),
     ] = 3.0
+    sockets_per_account: Annotated[
+        int,
+        Meta(
+            ge=1, description="Sockets one account may have open in one process; more are refused."
+        ),
+    ] = 50
 
 
 def socket_ports(settings: Settings) -> list[int]:

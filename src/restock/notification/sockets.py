@@ -7,7 +7,7 @@ seconds, and after each reconnect to NATS, whether any of them got lost.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -57,12 +57,19 @@ class Sockets:
     """Every socket of this process. The engine's listener, and a Run."""
 
     def __init__(
-        self, database: Database, verifier: TokenVerifier, pushes: Pushes, *, check_s: float
+        self,
+        database: Database,
+        verifier: TokenVerifier,
+        pushes: Pushes,
+        *,
+        check_s: float,
+        per_account: int,
     ) -> None:
         self.pushes = pushes
         self._database = database
         self._verifier = verifier
         self._check_s = check_s
+        self._per_account = per_account
         self._audiences: dict[UUID, Audience] = {}
         self._connections: dict[Link, Connection] = {}
         self._starts: dict[Link, tuple[Start, FeedState]] = {}
@@ -74,11 +81,15 @@ class Sockets:
 
     async def connect(self, link: Link, auth: Any) -> str | None:
         who = await self._verify(auth.get("token") if isinstance(auth, dict) else None)
+        here = self._audiences.get(who.user_id)
+        if here is not None and len(here.connections) >= self._per_account:
+            message = "This account has too many sockets open"
+            raise Refused(message, "notification.too_many_sockets")
         connection = Connection(link, who, self._read_feed)
         self._connections[link] = connection
         audience = self._join(connection)
         try:
-            await self._subscribe(audience)
+            await self._subscribe([audience])
             async with self._database.tx(single=True) as tx:
                 state = await store.state(tx, who.user_id)
                 vendors = await store.vendors_of(tx, who.user_id)
@@ -140,9 +151,9 @@ class Sockets:
 
     async def bus_connected(self) -> None:
         """NATS is back: listen for whoever came meanwhile, and look for what was missed."""
-        for audience in list(self._audiences.values()):
-            await self._subscribe(audience)
         self._look.set()
+        await self._subscribe_missing()
+        self._look.set()  # what was committed before they were listened to
 
     async def run(self, stop: asyncio.Event) -> None:
         """Compare with the feeds' heads now and then, until told to stop."""
@@ -152,7 +163,8 @@ class Sockets:
                 await self.check()
 
     async def check(self) -> None:
-        """Let every account here know its feed's head."""
+        """Listen for whoever isn't listened to, and let every account know its feed's head."""
+        await self._subscribe_missing()
         user_ids = list(self._audiences)
         for first in range(0, len(user_ids), CHECKED_AT_ONCE):
             try:
@@ -200,10 +212,22 @@ class Sockets:
         audience.connections.add(connection)
         return audience
 
-    async def _subscribe(self, audience: Audience) -> None:
-        async with audience.subscribing:
-            if audience.subscribed is None and not audience.over:
-                audience.subscribed = await self.pushes.subscribe(audience.user_id, audience.hear)
+    async def _subscribe(self, audiences: Sequence[Audience]) -> None:
+        """Listen for several in one round trip; who isn't heard of then is tried again later."""
+        async with AsyncExitStack() as locked:
+            for audience in audiences:
+                await locked.enter_async_context(audience.subscribing)
+            wanting = [a for a in audiences if a.subscribed is None and not a.over]
+            if wanting:
+                found = await self.pushes.subscribe({a.user_id: a.hear for a in wanting})
+                for audience in wanting:
+                    audience.subscribed = found.get(audience.user_id)
+
+    async def _subscribe_missing(self) -> None:
+        # always in the order they came, so that two of these can't lock each other out
+        missing = [a for a in self._audiences.values() if a.subscribed is None]
+        for first in range(0, len(missing), CHECKED_AT_ONCE):
+            await self._subscribe(missing[first : first + CHECKED_AT_ONCE])
 
     async def _unsubscribe(self, audience: Audience) -> None:
         async with audience.subscribing:
@@ -236,6 +260,7 @@ class SocketService:
             context.verifier,
             self.pushes,
             check_s=context.settings.head_check,
+            per_account=context.settings.sockets_per_account,
         )
         self.engine = Engine(self.sockets, worker=context.settings.worker)
 
