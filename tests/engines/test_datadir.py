@@ -104,3 +104,12 @@ def test_others_learn_where_the_engines_are_while_it_runs(tmp_path: Path) -> Non
     with pytest.raises(EngineError, match="nothing runs"):
         read_facts(root)
     directory.release()
+
+
+def test_a_first_claim_cut_short_can_be_made_again(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / "restock.json.new").write_text('{"form')
+    DataDir.claim(place).release()
+    assert json.loads((place / "restock.json").read_text())["format"] == 1
+    assert not (place / "restock.json.new").exists()

@@ -38,5 +38,6 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="restock", message="%(package)s %(version)s")
 def restock() -> None:
     """Restock: stock that stays true, and vendors who hear of it at once."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import click
 
 from restock import system
@@ -18,6 +19,7 @@ from restock.kernel.faults import Fault
 from restock.kernel.settings import environment
 
 DATABASE_URL = "RESTOCK_AUTH_DATABASE_URL"
+REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @click.group()
@@ -41,14 +43,21 @@ def account() -> None:
 )
 def create_admin(email: str, name: str | None, password_stdin: bool, data_dir: Path) -> None:
     """Make an account of role admin with this EMAIL; the API never does."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    try:
+        if password_stdin:
+            password = sys.stdin.buffer.readline().decode("utf-8").rstrip("\r\n")
+        else:
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        for text in (email, name or "", password):
+            text.encode("utf-8")
+    except UnicodeError:
+        raise click.ClickException("the e-mail, the name or the password is not UTF-8") from None
     try:
         made = asyncio.run(_create(_database_url(data_dir), email, name, password))
-    except (EngineError, DatabaseAway) as error:
+    except EngineError as error:
         raise click.ClickException(str(error)) from error
+    except (DatabaseAway, OSError, ValueError, *REFUSALS) as error:
+        raise click.ClickException(_why(error, data_dir)) from error
     except Fault as fault:
         fields = "; ".join(error.message for error in fault.errors)
         raise click.ClickException(fields or str(fault)) from fault
@@ -56,8 +65,24 @@ def create_admin(email: str, name: str | None, password_stdin: bool, data_dir: P
 
 
 def _database_url(data_dir: Path) -> str:
-    """Auth's database: where settings say, or that of the system running on the directory."""
-    return environment().get(DATABASE_URL) or environment_of(data_dir, "auth")[DATABASE_URL]
+    """Auth's database: where settings say, or that of the system running on the directory.
+
+    Raises EngineError.
+    """
+    found = environment().get(DATABASE_URL) or environment_of(data_dir, "auth").get(DATABASE_URL)
+    if not found:
+        raise EngineError(f"the databases of {data_dir} are elsewhere: set {DATABASE_URL}")
+    return found
+
+
+def _why(error: BaseException, data_dir: Path) -> str:
+    """Which database it was and what it said; of a row that it refused, nothing."""
+    given = environment().get(DATABASE_URL)
+    which = f"the database of {DATABASE_URL}" if given else f"auth's database of {data_dir}"
+    cause = error.__cause__ if isinstance(error, DatabaseAway) else error
+    # the primary message alone: what PostgreSQL adds to it may hold the row, the hash in it
+    said = getattr(cause, "message", None) or str(cause or "") or repr(cause)
+    return f"{which}: {said}"
 
 
 async def _create(url: str, email: str, name: str | None, password: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from restock.engines.failures import PortTaken
+from restock.engines.failures import NoSuchHost, PortTaken
 from restock.engines.ports import listen, require_free, usable
 from restock.kernel.settings import ServiceSettings, SettingsError, load
 from restock.system import ENVOY_ADMIN_PORT, NATS_PORT, PARTS, PUBLIC_PORT
@@ -25,12 +25,16 @@ class PublicSettings(ServiceSettings):
 
 @dataclass(frozen=True)
 class Address:
-    """A place something of ours listens at. `setting` is the variable that moves it."""
+    """A place something of ours listens at.
+
+    `setting` is the variable that moves its port, `host_setting` what names its host.
+    """
 
     what: str
     host: str
     port: int
     setting: str
+    host_setting: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -68,7 +72,8 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
         settings = load(ServiceSettings, name, environ)
         port = settings.port or part.port + offset
         variable = f"RESTOCK_{name.upper()}_PORT"
-        services[name] = Address(name, settings.host, port, variable)
+        host_variable = f"RESTOCK_{name.upper()}_HOST"
+        services[name] = Address(name, settings.host, port, variable, host_variable)
         workers[name] = settings.workers
         if part.worker_ports is not None:
             first = part.worker_ports + offset
@@ -84,6 +89,7 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
         host or edge.listen_host,
         edge.listen_port or PUBLIC_PORT + offset,
         "RESTOCK_GATEWAY_LISTEN_PORT",
+        "--host" if host else "RESTOCK_GATEWAY_LISTEN_HOST",
     )
     admin = Address(
         "Envoy's admin",
@@ -109,6 +115,11 @@ def bind_services(addresses: Addresses) -> dict[str, socket.socket]:
                     bound[address.what] = listen(address.host, address.port, backlog=2048)
                 else:
                     require_free(address.host, address.port)
+            except NoSuchHost as error:
+                raise NoSuchHost(
+                    f"{error}; it is for {address.what}: {address.host_setting} must be an "
+                    "address of this machine"
+                ) from error
             except PortTaken as error:
                 raise PortTaken(f"{error}; it is for {address.what}: {_advice(address)}") from error
     except BaseException:

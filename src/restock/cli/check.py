@@ -11,7 +11,7 @@ from restock.system import load as load_service
 
 # Read by the command itself: what is said of each stands in its own help and here.
 OF_THE_COMMAND = {
-    "RESTOCK_DATA_DIR": "Data directory of `up`, `status` and `deadletters`.",
+    "RESTOCK_DATA_DIR": "Data directory of every command that works on one machine.",
     "RESTOCK_NATS_OPERATOR_USER": "Who makes streams on a NATS server of your own.",
     "RESTOCK_NATS_OPERATOR_PASSWORD": "Its password.",
     "RESTOCK_STREAM_REPLICAS": "On how many NATS servers each stream is kept.",
@@ -51,7 +51,8 @@ def check(services: tuple[str, ...]) -> None:
     for problem in problems:
         click.secho(problem, fg="red", err=True)
     if problems:
-        raise click.ClickException(f"{len(problems)} settings are not acceptable")
+        several = f"{len(problems)} settings are" if len(problems) > 1 else "one setting is"
+        raise click.ClickException(f"{several} not acceptable")
     click.echo("all settings are acceptable", err=True)
 
 

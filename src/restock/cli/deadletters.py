@@ -120,7 +120,9 @@ async def _replay(data_dir: Path, wanted: set[str]) -> list[DeadLetter]:
 async def read_all(jetstream: JetStreamContext) -> list[DeadLetter]:
     """Every dead letter, oldest first."""
     info = await jetstream.stream_info(DEADLETTERS)
-    found = []
+    found: list[DeadLetter] = []
+    if info.state.messages == 0:
+        return found  # its first number may then be 0, which is no message's
     for seq in range(info.state.first_seq, info.state.last_seq + 1):
         try:
             message = await jetstream.get_msg(DEADLETTERS, seq=seq)
@@ -160,6 +162,8 @@ async def _operator(data_dir: Path) -> AsyncIterator[Client]:
     environ = environment()
     if not environ.get("RESTOCK_NATS_URL"):
         environ = environment_of(data_dir, OPERATOR)
+    if "RESTOCK_NATS_URL" not in environ:
+        raise EngineError(f"the NATS of {data_dir} is elsewhere: set RESTOCK_NATS_URL")
     client = await connect(
         environ["RESTOCK_NATS_URL"],
         Credential(

@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+from asyncpg import Connection, Record
 
 from restock.cli.addresses import Address, Addresses
 from restock.cli.health import ask_health
@@ -29,8 +30,10 @@ from restock.system import PARTS
 
 PATIENCE = 3  # exits before it was ever ready, after which a worker is given up
 POLL_S = 0.03
+TELL_EVERY_S = 10.0  # while something isn't ready
 DRAIN_TIMEOUT_S = 60.0  # longer than a worker gives each of its parts
 SERVICES_STAGE, GATEWAY_STAGE = 1, 2
+OF_THE_OPERATOR = "RESTOCK_NATS_OPERATOR_"  # streams and dead letters: no worker's business
 SECRET_ENDINGS = ("_DATABASE_URL", "_MIGRATE_URL", "_NATS_USER", "_NATS_PASSWORD")
 
 
@@ -58,6 +61,7 @@ class LocalSystem:
         self._nats: NatsEngine | None = None
         self._supervisor: Supervisor | None = None
         self._exits: dict[str, int] = {}
+        self._unready: dict[str, dict[str, Any]] = {}  # what each said of itself last
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Start, call `on_ready` once every part is, drain when `stop` is set.
@@ -103,14 +107,20 @@ class LocalSystem:
             starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         halt.set()
-        try:
-            if supervising is not None:
-                await supervising
-        finally:
-            for engine in reversed(self._engines()):
-                await engine.stop()
-            await asyncio.to_thread(self._directory.records.end_all)
-            forget_facts(self._directory.root)
+        steps: list[Callable[[], Awaitable[Any]]] = []
+        if supervising is not None:
+            steps.append(partial(asyncio.wait_for, supervising, None))
+        steps += [engine.stop for engine in reversed(self._engines())]
+        steps.append(partial(asyncio.to_thread, self._directory.records.end_all))
+        steps.append(partial(asyncio.to_thread, forget_facts, self._directory.root))
+        failures = []
+        for step in steps:  # each is taken whatever became of those before it
+            try:
+                await step()
+            except BaseException as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def _engines(self) -> list[Engine]:
         return [engine for engine in (self._postgres, self._nats) if engine is not None]
@@ -140,6 +150,9 @@ class LocalSystem:
         running = [f"{engine.name} (pid {engine.pid})" for engine in self._engines()]
         self._story.say(f"engines ready: {', '.join(running) or 'those of the settings'}")
         await self._migrate({name: self._migrate_url(name) for name in databases})
+        for name in databases:
+            if url := self._environ.get(_url_variable(name)):
+                await (await _connect(name, url)).close()
 
     async def _start_postgres(self, postgres: PostgresEngine) -> None:
         await postgres.start()
@@ -168,6 +181,8 @@ class LocalSystem:
                 ran = await asyncio.to_thread(kernel.migrate, name, urls[name])
             except kernel.MigrationError as error:
                 raise StartFailed(str(error)) from error
+            except kernel.sqlalchemy.exc.SQLAlchemyError as error:
+                raise StartFailed(f"the database of {name} was not migrated: {error}") from error
             self._story.say(f"database of {name}: {len(ran)} migrated")
 
     def _migrate_url(self, service: str) -> str:
@@ -244,6 +259,19 @@ class LocalSystem:
 
     async def _until_ready(self) -> None:
         """Wait for every worker that can be asked, then for the gateway, from the outside in."""
+        telling = asyncio.create_task(self._tell_who_is_not_ready())
+        try:
+            await self._ask_until_ready()
+        finally:
+            telling.cancel()
+
+    async def _tell_who_is_not_ready(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            waiting = [f"{what} ({_failing(said)})" for what, said in self._unready.items()]
+            self._story.say(f"not ready yet: {', '.join(waiting)}", kind="warn")
+
+    async def _ask_until_ready(self) -> None:
         services = [name for name in PARTS if name != "gateway"]
         asked = [
             self._is_ready(name, self._addresses.services[name], self._addresses.workers[name])
@@ -272,8 +300,12 @@ class LocalSystem:
             for found in await asyncio.gather(*asked):
                 if found.get("http") == 200 and found.get("status") == "ready":
                     seen.add(found.get("worker", 0))
+                else:
+                    self._unready[address.what] = found
             if len(seen) < workers:
+                self._unready.setdefault(address.what, {})
                 await asyncio.sleep(POLL_S)
+        self._unready.pop(address.what, None)
 
     def _require_alive(self, service: str) -> None:
         for label, exits in self._exits.items():
@@ -307,7 +339,7 @@ def _url_variable(service: str) -> str:
 
 def _is_secret_of_others(variable: str, service: str) -> bool:
     own = f"RESTOCK_{service.upper()}_"
-    return (
+    return variable.startswith(OF_THE_OPERATOR) or (
         variable.startswith("RESTOCK_")
         and variable.endswith(SECRET_ENDINGS)
         and not variable.startswith(own)
@@ -316,12 +348,33 @@ def _is_secret_of_others(variable: str, service: str) -> bool:
 
 async def _is_current(service: str, url: str) -> bool:
     """Whether the tables are those of this program. Raises EngineError: can't connect, too old."""
-    try:
-        connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise EngineError(f"the database of {service} does not let us in: {error}") from error
+    connection = await _connect(service, url)
     try:
         require_version(connection)
     finally:
         await connection.close()
     return await is_current(service, url)
+
+
+async def _connect(service: str, url: str) -> "Connection[Record]":
+    """Raises EngineError."""
+    try:
+        return await asyncpg.connect(url, timeout=10)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise EngineError(
+            f"the database of {service} does not let us in: {error or repr(error)} "
+            f"({_url_variable(service)} or RESTOCK_{service.upper()}_MIGRATE_URL, where given)"
+        ) from error
+
+
+def _failing(said: Mapping[str, Any]) -> str:
+    """Why a part isn't ready, as its health tells it."""
+    if not said:
+        return "no answer"
+    checks = {name: state for name, state in said.get("checks", {}).items() if state != "ok"}
+    for name, health in said.get("services", {}).items():
+        state = health.get("status", "no answer") if isinstance(health, dict) else health
+        if state != "ready":
+            checks[name] = state
+    shown = ", ".join(f"{name} {state}" for name, state in checks.items())
+    return shown or str(said.get("status", f"HTTP {said.get('http')}"))

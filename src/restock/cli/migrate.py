@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
@@ -23,14 +25,18 @@ DATABASES = [name for name, part in PARTS.items() if part.database]
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Take the engines of the system running there, not those of the settings.",
+    default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR",
+    show_default=True,
+    help="The system meant, for engines that no setting names.",
 )
-def migrate(services: tuple[str, ...], data_dir: Path | None) -> None:
+def migrate(services: tuple[str, ...], data_dir: Path) -> None:
     """Migrate the databases of SERVICES, of all four if none is named.
 
-    Each needs RESTOCK_<SERVICE>_MIGRATE_URL, its database as the owner of the tables. With
-    RESTOCK_NATS_OPERATOR_PASSWORD the streams are made or changed too.
+    RESTOCK_<SERVICE>_MIGRATE_URL names a database as the owner of its tables. On the NATS server of
+    RESTOCK_NATS_URL, RESTOCK_NATS_OPERATOR_PASSWORD has the streams made or changed too.
     """
+    service = ""
     try:
         for service in services or DATABASES:
             url = _url(service, data_dir)
@@ -42,17 +48,41 @@ def migrate(services: tuple[str, ...], data_dir: Path | None) -> None:
                 click.echo(f"streams: {', '.join(touched) if touched else 'up to date'}")
     except (EngineError, MigrationError) as error:
         raise click.ClickException(str(error)) from error
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise click.ClickException(f"the database of {service}: {_why(error)}") from error
 
 
-def _url(service: str, data_dir: Path | None) -> str:
+def _why(error: Exception) -> str:
+    """What the database said."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
+        return "its URL can't be read"  # the driver would repeat it, the password too
+    return str(cause)
+
+
+def _url(service: str, data_dir: Path) -> str:
+    """The service's database: where settings say, or that of the system on the directory.
+
+    Raises EngineError.
+    """
     variable = f"RESTOCK_{service.upper()}_MIGRATE_URL"
-    environ = environment_of(data_dir, service) if data_dir is not None else environment()
-    if not environ.get(variable):
-        raise click.ClickException(
+    try:
+        found = environment().get(variable) or environment_of(data_dir, service).get(variable)
+    except EngineError as error:
+        raise EngineError(f"{variable} is not set, and {error}") from error
+    if not found:
+        raise EngineError(
             f"{variable} is missing: the database of {service} as the owner of its tables"
         )
-    return environ[variable]
+    return found
 
 
-def _operator(data_dir: Path | None) -> Mapping[str, str]:
-    return environment_of(data_dir, OPERATOR) if data_dir is not None else environment()
+def _operator(data_dir: Path) -> Mapping[str, str]:
+    """The operator's credential towards NATS; none where neither settings nor a system have it."""
+    environ = environment()
+    if environ.get("RESTOCK_NATS_URL"):
+        return environ
+    try:
+        return environment_of(data_dir, OPERATOR)
+    except EngineError:
+        return {}

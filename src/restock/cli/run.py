@@ -39,6 +39,11 @@ def run(service: str) -> None:
         settings: Any = load(card.settings, service, environ)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+    if PARTS[service].database and not settings.database_url:
+        raise click.ClickException(
+            f"RESTOCK_{service.upper()}_DATABASE_URL is missing: the database of {service}, as the "
+            "service's own role"
+        )
     try:
         listening = _listening(service, settings.host, port_of(card, settings), settings.listen_fd)
         if settings.workers > 1 and "RESTOCK_WORKER" not in environ:

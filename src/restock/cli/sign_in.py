@@ -38,8 +38,10 @@ def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def local_gateway() -> str:
-    """Where `restock up` of the same port offset serves."""
+    """Where `restock up` of the same port offset serves. Raises click.UsageError."""
     offset = environment().get("RESTOCK_PORT_OFFSET") or "0"
+    if not (offset.isascii() and offset.isdigit()):
+        raise click.UsageError(f"RESTOCK_PORT_OFFSET must be a whole number, not {offset!r}")
     return f"http://127.0.0.1:{PUBLIC_PORT + int(offset)}"
 
 

@@ -1,6 +1,7 @@
 """What `restock up` tells: plain lines for people on standard error, all of it in a log file."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ class Story:
     """Tells the steps, and is the log of the supervisors beneath.
 
     Lines go to standard error, with colours when that is a terminal. Every event goes to the log
-    file too, a JSON object a line.
+    file too, a JSON object a line. What can't be told (the disk is full, the terminal is gone) is
+    left out: nothing ends for want of a line.
     """
 
     def __init__(self, log_path: Path) -> None:
@@ -23,7 +25,8 @@ class Story:
     def say(self, text: str, *, kind: str = "") -> None:
         """A line for people; `kind` is good, bad or nothing."""
         colour = {"good": "green", "bad": "red", "warn": "yellow"}.get(kind)
-        click.secho(text, fg=colour, err=True)
+        with suppress(OSError):
+            click.secho(text, fg=colour, err=True)
 
     def info(self, event: str, **fields: Any) -> None:
         self._write("info", event, fields)
@@ -38,7 +41,7 @@ class Story:
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         line = {"event": event, **fields, "level": level, "timestamp": now().isoformat()}
-        with self._log_path.open("ab") as file:
+        with suppress(OSError), self._log_path.open("ab") as file:
             file.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
 
 

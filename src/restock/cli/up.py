@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -48,6 +49,8 @@ def up(data_dir: Path, port_offset: int, host: str | None) -> None:
         asyncio.run(_up(data_dir, port_offset, host))
     except (EngineError, SettingsError, StartFailed) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:  # no room on the disk, say
+        raise click.ClickException(f"cannot go on: {error or repr(error)}") from error
 
 
 async def _bind(addresses: Addresses, *, patient: bool) -> dict[str, socket.socket]:
@@ -85,7 +88,8 @@ async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
         system = LocalSystem(directory, addresses, sockets, environ, story)
 
         def tell_ready() -> None:
-            click.echo(f"ready http://{addresses.public}")
+            with suppress(OSError):  # that nobody listens is no reason to end
+                click.echo(f"ready http://{addresses.public}")
 
         await system.run(stop, tell_ready)
         story.say("stopped", kind="good")

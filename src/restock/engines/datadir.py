@@ -22,6 +22,7 @@ from restock.engines.processes import Records
 FORMAT = 1
 MARKER = "restock.json"
 LOCK = "lock"
+FRESH = ".new"  # ends the name of a file until it is whole
 
 
 class DataDir:
@@ -89,7 +90,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace the file as a whole, durably, readable by its owner only."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = path.with_name(path.name + FRESH)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
         json.dump(content, file, indent=1)
@@ -115,7 +116,8 @@ def log_end(path: Path, lines: int = 12) -> str:
 
 
 def _require_ours(root: Path) -> None:
-    held = {entry.name for entry in root.iterdir()} - {LOCK}
+    # a first claim that was cut short may have left these two, and nothing else
+    held = {entry.name for entry in root.iterdir()} - {LOCK, MARKER + FRESH}
     if held and MARKER not in held:
         raise DataDirNotOurs(
             f"{root} is not empty and not a data directory of Restock; name another with --data-dir"

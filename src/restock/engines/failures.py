@@ -15,3 +15,7 @@ class DataDirNotOurs(EngineError):
 
 class PortTaken(EngineError):
     """Something else listens on a port of ours, or the port may not be used."""
+
+
+class NoSuchHost(PortTaken):
+    """The address is none of this machine's, or a name that nobody knows."""

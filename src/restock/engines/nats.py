@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ HOST = "127.0.0.1"
 OPERATOR_PASSWORD = "RESTOCK_NATS_OPERATOR_PASSWORD"  # noqa: S105 (a variable's name)
 LARGEST_STORE = 8 * 1024**3  # bytes; more than all streams may hold together
 LARGEST_MESSAGE = 1024 * 1024
+CONNECT_S = 5
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class NatsEngine(Engine):
         self.home.mkdir(mode=0o700, exist_ok=True)
         configuration = self.home / "nats.json"
         configuration.touch(mode=0o600)
-        configuration.write_text(json.dumps(self._configuration(), indent=1))
+        # nats-server knows no \uXXXX, which a path beyond ASCII would become
+        text = json.dumps(self._configuration(), indent=1, ensure_ascii=False)
+        configuration.write_bytes(os.fsencode(text))
         await self.launch(
             Child(
                 name=self.name,
@@ -84,7 +88,8 @@ class NatsEngine(Engine):
             )
         )
         async with asyncio.timeout(30):
-            client = await connect(self.url, self.credential(OPERATOR))
+            # it greets already, but a busy machine may take its time
+            client = await connect(self.url, self.credential(OPERATOR), within_s=30)
             try:
                 await ensure_streams(client, replicas=self._replicas)
             finally:
@@ -173,10 +178,10 @@ async def bring_streams(environ: Mapping[str, str]) -> list[str] | None:
         await client.close()
 
 
-async def connect(url: str, credential: Credential) -> Client:
+async def connect(url: str, credential: Credential, *, within_s: float | None = None) -> Client:
     """A connection for a task that ends soon: it does not wait for a server that is away.
 
-    Raises EngineError.
+    It gives up after `within_s` seconds, CONNECT_S unless given. Raises EngineError.
     """
     failures: list[Exception] = []
 
@@ -184,15 +189,17 @@ async def connect(url: str, credential: Credential) -> Client:
         failures.append(error)
 
     try:
-        return await nats.connect(
-            url,
-            user=credential.user or None,
-            password=credential.password or None,
-            inbox_prefix=f"_INBOX_{credential.user}".encode(),
-            allow_reconnect=False,
-            connect_timeout=5,
-            error_cb=on_error,
-        )
-    except (OSError, TimeoutError, nats.errors.Error) as error:
+        # the client tries a first connection again and again, whatever it is told
+        async with asyncio.timeout(within_s or CONNECT_S):
+            return await nats.connect(
+                url,
+                user=credential.user or None,
+                password=credential.password or None,
+                inbox_prefix=f"_INBOX_{credential.user}".encode(),
+                allow_reconnect=False,
+                connect_timeout=CONNECT_S,
+                error_cb=on_error,
+            )
+    except (OSError, ValueError, TimeoutError, nats.errors.Error) as error:
         why = failures[-1] if failures else error
         raise EngineError(f"NATS does not let us in: {why!r}") from error

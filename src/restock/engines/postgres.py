@@ -155,7 +155,10 @@ class PostgresEngine(Engine):
         )
 
     async def _finish(self) -> None:
-        """Check the version; at the first start make databases and roles."""
+        """Check the version; at the first start make databases and roles.
+
+        Raises EngineError, also when there is no room for them.
+        """
         connection = await self._connect()
         try:
             require_version(connection)
@@ -163,6 +166,11 @@ class PostgresEngine(Engine):
             if read_json(done).get("bootstrap") != BOOTSTRAP:
                 await bootstrap(connection, self._directory.secret)
                 write_json(done, {"bootstrap": BOOTSTRAP})
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise EngineError(
+                f"PostgreSQL runs but its databases can't be made: {error}\n"
+                f"{log_end(self.log_path)}"
+            ) from error
         finally:
             await connection.close()
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import nats.errors
 from nats.aio.client import Client
 
 from restock.engines.failures import EngineError
@@ -54,7 +55,7 @@ def definition(name: str, *, replicas: int) -> dict[str, Any]:
 async def ensure_streams(nc: Client, *, replicas: int = 1) -> list[str]:
     """Make what is missing, change what differs; the names of both are returned.
 
-    `nc` is connected as the operator. Raises EngineError when JetStream refuses.
+    `nc` is connected as the operator. Raises EngineError when JetStream refuses or is away.
     """
     touched = []
     for name in LARGEST_BYTES:
@@ -77,7 +78,14 @@ async def ensure_streams(nc: Client, *, replicas: int = 1) -> list[str]:
 
 
 async def _ask(nc: Client, subject: str, payload: bytes) -> dict[str, Any]:
-    answer = await nc.request(f"$JS.API.{subject}", payload, timeout=10)
+    try:
+        answer = await nc.request(f"$JS.API.{subject}", payload, timeout=10)
+    except nats.errors.NoRespondersError as error:
+        raise EngineError(
+            "NATS runs without JetStream, which Restock's events need: start it with --jetstream"
+        ) from error
+    except (OSError, nats.errors.Error) as error:
+        raise EngineError(f"NATS did not answer {subject}: {error!r}") from error
     found: dict[str, Any] = json.loads(answer.data)
     return found
 
