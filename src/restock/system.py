@@ -6,7 +6,7 @@ worker holds only its own code.
     client ─▶ Envoy 3000 ─▶ auth 3100 · inventory 3101 · vendor 3103 ─▶ inventory
                  ▲          notification 3102, its workers' sockets 3110 and on
                  │
-              gateway 3104 renders Envoy's configuration, runs it (admin 3105), asks all for health
+              gateway 3104 renders Envoy's configuration, runs it (stats 3105), asks all for health
 
     each service ─▶ its own database in PostgreSQL (Unix socket) and ◀─▶ NATS 3107
 """

@@ -1,5 +1,7 @@
 """The rendered configuration is one that Envoy accepts, whatever the settings."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 from restock.cli.gateway import gateway
 from restock.gateway import envoy
 from restock.gateway.settings import Settings
+from tests.gateway.stubs import Front
 
 KINDS: dict[str, dict[str, Any]] = {
     "as it comes": {},
@@ -60,6 +63,37 @@ def test_the_command_shows_the_table() -> None:
     assert "/api/auth/login" in shown.output
 
 
-def test_the_admin_shows_no_configuration_and_ends_nothing() -> None:
-    paths = {entry["prefix"] for entry in envoy.configuration(Settings())["admin"]["allow_paths"]}
-    assert paths == {"/stats", "/ready", "/clusters", "/listeners", "/drain_listeners"}
+@pytest.mark.parametrize("kind", KINDS)
+def test_envoy_accepts_it_supervised(kind: str, tmp_path: Path) -> None:
+    envoy.validate(envoy.configuration(Settings(**KINDS[kind]), tmp_path / "admin.sock"))
+
+
+READINGS = {"/stats", "/stats/prometheus", "/ready", "/clusters", "/listeners"}
+
+
+CHANGES = {
+    *("/drain_listeners", "/quitquitquit", "/config_dump", "/logging", "/reset_counters", "/"),
+    *("/healthcheck/fail", "/runtime_modify", "/stats/recentlookups/enable", "/cpuprofiler"),
+}
+
+
+def test_the_admin_shows_no_configuration_and_ends_nothing(tmp_path: Path) -> None:
+    alone = envoy.configuration(Settings())["admin"]
+    ours = envoy.configuration(Settings(), tmp_path / "admin.sock")["admin"]
+    assert set(ours["address"]) == {"pipe"}
+    for admin, allowed in ((alone, READINGS), (ours, READINGS | {"/drain_listeners"})):
+        (entry,) = admin["allow_paths"]
+        regex = re.compile(entry["safe_regex"]["regex"])
+        for query in ("", "?a=b"):
+            found = {path for path in READINGS | CHANGES if regex.fullmatch(path + query)}
+            assert found == allowed
+
+
+async def test_what_runs_elsewhere_has_readings_on_its_port(edge: Front) -> None:
+    async with edge.session.get(f"{edge.admin}/stats?filter=^server.live$") as answer:
+        assert await answer.text() == "server.live: 1\n"
+    for path in ("/drain_listeners", "/drain_listeners?graceful", "/quitquitquit", "/logging"):
+        async with edge.session.post(edge.admin + path) as answer:
+            assert answer.status in (403, 404)
+    async with edge.request("GET", "/health") as answer:
+        assert answer.status == 200

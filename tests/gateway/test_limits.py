@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from yarl import URL
 
 from restock.gateway import envoy
 from tests.gateway.stubs import Front, front
@@ -102,6 +103,28 @@ async def test_guessing_is_limited_over_login_and_register_together(tmp_path: Pa
         assert len(edge.services["auth"].seen) == BURST
         assert await statuses(edge, 3, "POST", "/api/auth/refresh") == [200] * 3
         assert await statuses(edge, 3, "GET", ITEMS, headers=edge.bearer()) == [200] * 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/auth/login/", "/api/auth/register/?a=/", "/api/auth/login//", "//api/auth/login"),
+        *("/api/auth/./login", "/api/auth/x/../login/", "/api/auth/login/.", "/api/auth/login?a"),
+        *("/api/auth/%6cogin", "/api/auth/%6Cogin/", "/%61pi/auth/login", "/api/%2e/auth/login"),
+    ],
+)
+@pytest.mark.parametrize("bearer", [False, True])
+async def test_by_whatever_name_a_login_is_one(tmp_path: Path, path: str, bearer: bool) -> None:
+    """A token lets into the tree around it, and a service may be kind about how it is written."""
+    async with front(tmp_path, rate_login=SLOW) as edge:
+        headers = edge.bearer() if bearer else {}
+        url = URL(edge.url + path, encoded=True)
+        found = []
+        for _ in range(BURST + 3):
+            async with edge.session.post(url, headers=headers, data=b"{}") as answer:
+                found.append(answer.status)
+        assert found[BURST:] == [429] * 3
+        assert await statuses(edge, 1, "POST", "/api/auth/login", data=b"{}") == [429]
 
 
 async def test_the_default_burst_of_logins_is_ten(tmp_path: Path) -> None:

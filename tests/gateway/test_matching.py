@@ -182,6 +182,40 @@ async def test_a_foreign_page_may_not_open_a_socket(edge: Front) -> None:
         await edge.session.ws_connect(f"{edge.url}/socket.io/", headers={"origin": foreign[0]})
 
 
+async def test_without_listed_origins_only_the_own_page_may(tmp_path: Path) -> None:
+    """What a token opens must not be opened by any page that got hold of one."""
+    async with front(tmp_path, trusted_hops=1) as edge:
+        secure = edge.url.replace("http:", "https:")
+        behind_tls = {"x-forwarded-proto": "https"}
+        for origin, headers, wanted in (
+            *((edge.url, {}, 200), (None, {}, 200), (secure, behind_tls, 200), (secure, {}, 403)),
+            *(("http://evil.example", {}, 403), ("null", {}, 403), (ORIGIN, {}, 403)),
+        ):
+            own = {"origin": origin} if origin else {}
+            for query in ("EIO=4", "EIO=4&sid=0-x"):
+                path = f"/socket.io/?{query}"
+                async with edge.request("GET", path, headers=own | headers) as answer:
+                    assert answer.status == wanted, origin
+        foreign = {"origin": "http://evil.example"}
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            await edge.session.ws_connect(f"{edge.url}/socket.io/", headers=foreign)
+        assert refusal.value.status == 403
+
+
+async def test_a_read_has_all_its_time_for_one_try(tmp_path: Path) -> None:
+    """It isn't cut at a part of it, to be asked for again."""
+
+    async def never(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with front(tmp_path, read_timeout=2) as edge:
+        edge.services["inventory"].behave = never
+        async with edge.request("GET", ITEMS, headers=edge.bearer()) as answer:
+            assert answer.status == 504
+        assert len(edge.services["inventory"].seen) == 1
+
+
 async def test_a_poll_may_wait_longer_than_a_read(tmp_path: Path) -> None:
     release = asyncio.Event()
 

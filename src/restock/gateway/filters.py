@@ -109,18 +109,12 @@ def require_token() -> dict[str, Any]:
 
 def check_origin(settings: Settings) -> dict[str, Any]:
     """Per-route: a browser's page may connect from a listed origin or from the gateway's own."""
-    listed = [
-        {"header": {"name": "origin", "string_match": {"exact": origin}}}
+    ids: list[dict[str, Any]] = [{"header": {"name": "origin", "present_match": True}}]
+    ids += [
+        {"not_id": {"header": {"name": "origin", "string_match": {"exact": origin}}}}
         for origin in settings.origins
     ]
-    foreign = {
-        "and_ids": {
-            "ids": [
-                {"header": {"name": "origin", "present_match": True}},
-                {"not_id": {"or_ids": {"ids": listed}}},
-            ]
-        }
-    }
+    foreign = {"and_ids": {"ids": ids}}
     policy = {
         "permissions": [{"any": True}],
         "principals": [foreign],
@@ -188,9 +182,12 @@ def _limit_address(rate: float) -> dict[str, Any]:
 
 
 def _limit_login(rate: float) -> dict[str, Any]:
-    """One bucket per address for all routes that carry the limit."""
+    """One bucket per address for all routes that carry the limit.
+
+    A slash at the end is counted too: what a service takes for a login must not be cheaper.
+    """
     paths = "|".join(re.escape(route.path) for route in ROUTES if route.limit is Limit.LOGIN)
-    on_path = {"name": ":path", "string_match": {"safe_regex": {"regex": rf"({paths})(\?.*)?"}}}
+    on_path = {"name": ":path", "string_match": {"safe_regex": {"regex": rf"({paths})/?(\?.*)?"}}}
     is_login = {"header_value_match": {"descriptor_value": "login", "headers": [on_path]}}
     return _limit(
         LIMIT_LOGIN,

@@ -1,5 +1,6 @@
 """The routes table as Envoy's virtual host: how each path is matched, timed and tried again."""
 
+import re
 from typing import Any
 
 from restock.gateway import filters
@@ -41,12 +42,16 @@ def virtual_host(settings: Settings, table: tuple[Route, ...]) -> dict[str, Any]
 
 
 def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
-    """Reads apart from writes: a limit on each try would cut writes too, which have only one."""
+    """Reads apart from writes: each kind has its own time, and its own reasons to be repeated.
+
+    The time is that of the whole. Tries have none of their own: a slow answer would be cut short
+    and asked for once more, of a service that is already slow.
+    """
     config = {filters.TOKEN: filters.require_token()} if route.entry is Entry.TOKEN else {}
     action: dict[str, Any] = {"cluster": route.service.value}
     read = action | {
         "timeout": f"{settings.read_timeout}s",
-        "retry_policy": _again(_PERHAPS_SENT) | {"per_try_timeout": _try(settings)},
+        "retry_policy": _again(_PERHAPS_SENT),
     }
     write = action | {"timeout": f"{settings.write_timeout}s", "retry_policy": _again(_NEVER_SENT)}
     kinds: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [([_IS_READ], read)]
@@ -65,9 +70,7 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
 
 def _socket_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     """A handshake goes to any worker; what carries a `sid` to the worker whose number leads it."""
-    config: dict[str, Any] = {}
-    if settings.origins:
-        config[filters.ORIGIN] = filters.check_origin(settings)
+    config = {filters.ORIGIN: filters.check_origin(settings)}
     targets = [
         (socket_cluster(number), [{"name": "sid", "string_match": {"prefix": f"{number}-"}}])
         for number in range(len(settings.socket_workers()))
@@ -85,10 +88,7 @@ def _socket_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
                 match |= {"headers": _IS_UPGRADE}
             if query:
                 match |= {"query_parameters": query}
-            entry: dict[str, Any] = {"match": match, "route": action}
-            if own:
-                entry["typed_per_filter_config"] = own
-            routes.append(entry)
+            routes.append({"match": match, "route": action, "typed_per_filter_config": own})
     return routes
 
 
@@ -116,16 +116,18 @@ def _again(when: str) -> dict[str, Any]:
                 },
             }
         ],
-        "host_selection_retry_max_attempts": 3,
+        # of two places, each draw is the one that just failed half the time
+        "host_selection_retry_max_attempts": 12,
     }
     if "retriable-status-codes" in when:
         policy["retriable_status_codes"] = [503]
     return policy
 
 
-def _try(settings: Settings) -> str:
-    return f"{settings.read_timeout / 2:g}s"
-
-
 def _path(route: Route) -> dict[str, Any]:
-    return {"path_separated_prefix": route.path} if route.tree else {"path": route.path}
+    """Nothing ends in a slash: a second name of a thing is one that a check forgets."""
+    if not route.tree:
+        return {"path": route.path}
+    if route.entry is Entry.SOCKET:
+        return {"path_separated_prefix": route.path}
+    return {"safe_regex": {"regex": rf"{re.escape(route.path)}(/.*[^/])?"}}

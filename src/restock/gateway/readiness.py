@@ -3,26 +3,40 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import msgspec
 
+from restock.gateway.keeping import Kept
 from restock.gateway.settings import SERVICE_PORTS, Settings
 from restock.gateway.supervision import is_ready
 from restock.kernel.service import Context
 
 ANSWERS_WITHIN_S = 2.0
+REFERENCE_KEPT_S = 2.0
 ORDER = ("ready", "degraded", "unready", "away")  # from best to worst
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The OpenAPI document of all services as JSON, as it is and for readers of 3.0."""
+
+    newer: bytes
+    older: bytes
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the gateway process asks the services with."""
+    """What the gateway process asks the services with.
+
+    `reference` keeps the API reference made of their answers: anyone may ask for it.
+    """
 
     session: aiohttp.ClientSession
     settings: Settings
+    reference: Kept[Reference] = field(default_factory=lambda: Kept(REFERENCE_KEPT_S))
 
     async def get(self, address: tuple[str, int], path: str) -> Any:
         """The JSON at a service's own port, whatever its status; None when it doesn't answer."""
@@ -80,5 +94,5 @@ def _state(answer: Any) -> dict[str, Any]:
 async def _envoy(services: Services) -> dict[str, Any]:
     if not services.settings.run_envoy:
         return {"status": "ready"}
-    ready = await is_ready(services.session, services.settings)
+    ready = await is_ready(services.settings)
     return {"status": "ready" if ready else "away"}

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from restock.gateway.readiness import Services
+from restock.gateway.readiness import Reference, Services
 from restock.gateway.settings import SERVICE_PORTS
+from restock.kernel.wire import encode
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
@@ -32,6 +33,16 @@ _HEALTH: Document = {
         },
     }
 }
+
+
+async def current(services: Services) -> Reference:
+    """The reference, at most a few seconds old; services are asked once for all who wait."""
+
+    async def make() -> Reference:
+        merged = merge(await fetch_documents(services))
+        return Reference(encode(merged), encode(in_openapi_3_0(merged)))
+
+    return await services.reference.get(make)
 
 
 async def fetch_documents(services: Services) -> dict[str, Document]:

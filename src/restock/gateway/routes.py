@@ -2,13 +2,11 @@
 
 from litestar.handlers import HTTPRouteHandler
 
-from restock.gateway import pages
+from restock.gateway import pages, reference
 from restock.gateway.readiness import Services
-from restock.gateway.reference import fetch_documents, in_openapi_3_0, merge
 from restock.kernel.faults import NotFound
 from restock.kernel.reply import Reply
 from restock.kernel.web import get
-from restock.kernel.wire import encode
 
 FRESH = {"Cache-Control": "no-cache"}
 KEPT = {"Cache-Control": "public, max-age=3600"}
@@ -18,8 +16,8 @@ JSON = "application/json"
 @get("/openapi.json", public=True, summary="The OpenAPI document of all services")
 async def read_openapi(resources: Services) -> Reply[bytes]:
     """Merged from the documents of the services that answer."""
-    merged = merge(await fetch_documents(resources))
-    return Reply(encode(merged), media_type=JSON, headers=FRESH)
+    found = await reference.current(resources)
+    return Reply(found.newer, media_type=JSON, headers=FRESH)
 
 
 @get("/docs", public=True, summary="The API reference, for people")
@@ -32,8 +30,8 @@ async def read_reference() -> Reply[str]:
 @get("/docs/openapi-3.0.json", public=True, summary="The same document in OpenAPI 3.0")
 async def read_openapi_3_0(resources: Services) -> Reply[bytes]:
     """What the reference page reads."""
-    merged = in_openapi_3_0(merge(await fetch_documents(resources)))
-    return Reply(encode(merged), media_type=JSON, headers=FRESH)
+    found = await reference.current(resources)
+    return Reply(found.older, media_type=JSON, headers=FRESH)
 
 
 @get(

@@ -1,7 +1,8 @@
 """What may be reached through the gateway, as data. Anything not listed here is 404.
 
 Order matters: the first entry whose path fits is taken, so the exact ones stand above the tree
-they are in. Services mount the full public path; nothing is rewritten.
+they are in. A path that ends in a slash fits none, but for the sockets'. Services
+mount the full public path; nothing is rewritten.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,11 @@ class Settings(ServiceSettings):
     ] = 0
     admin_port: Annotated[
         int,
-        Meta(ge=0, le=65535, description="Envoy's admin, on loopback; 0 is 3105, plus the offset."),
+        Meta(
+            ge=0,
+            le=65535,
+            description="Envoy's readings for monitoring, on loopback; 0 is 3105, plus the offset.",
+        ),
     ] = 0
 
     auth_upstream: Annotated[

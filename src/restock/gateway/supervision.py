@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import signal
 import stat
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from restock.engines.failures import PortTaken
 from restock.engines.ports import require_free
 from restock.engines.processes import Records
 from restock.gateway import envoy, leash
+from restock.gateway.admin import DRAIN
 from restock.gateway.clusters import SOCKETS
 from restock.gateway.edge import STATS
 from restock.gateway.settings import Settings
@@ -27,6 +29,8 @@ NAME = "envoy"
 QUIET_S = 0.3  # without a request, after which a connection that is still open is just idle
 PATIENCE = 3  # exits before it was ever ready, after which it is given up
 POLL_S = 0.02
+WATCH_S = 1.0
+_PATH_LIMIT = 100  # bytes; what a Unix socket may be called is 104 or 108
 
 _ACTIVE = rf"^http\.{STATS}\.downstream_(cx|rq)_active$"
 _STOPPED = r"^listener_manager\.listener_stopped$"
@@ -64,8 +68,10 @@ class EnvoySupervision:
         _require_free(self._settings.listen_host, self._settings.public_port)
         _require_free("127.0.0.1", self._settings.envoy_admin_port)
         _allow_many_files()
+        pipe = admin_pipe(self._settings)
+        private_directory(pipe.parent)
         file = directory / "configuration.json"
-        file.write_text(envoy.as_json(envoy.configuration(self._settings)))
+        file.write_text(envoy.as_json(envoy.configuration(self._settings, pipe)))
         self._supervisor = Supervisor([self._child(file)], self._log, records=records)
         await self._supervise(self._supervisor, stop)
         if self._given_up.is_set():
@@ -78,6 +84,7 @@ class EnvoySupervision:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._given_up)]
         try:
             await asyncio.wait([*waits, supervising], return_when=asyncio.FIRST_COMPLETED)
+            watching.cancel()  # from here on it is we who close the port
             if stop.is_set() and self.pid is not None:
                 await drain(self._settings, self._log)
         finally:
@@ -104,17 +111,33 @@ class EnvoySupervision:
             self._given_up.set()
 
     async def _watch(self) -> None:
-        async with aiohttp.ClientSession() as session:
-            while not await is_ready(session, self._settings):
-                await asyncio.sleep(POLL_S)
-        self._was_ready = True
+        """Note when Envoy first serves; end one that no longer listens, so another is started."""
+        while True:
+            await asyncio.sleep(WATCH_S if self._was_ready else POLL_S)
+            self._was_ready = self._was_ready or await is_ready(self._settings)
+            pid = self.pid
+            if pid is not None and await _has_stopped(self._settings) and pid == self.pid:
+                self._log.warning("gateway.envoy_stopped_listening", pid=pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
 
-async def is_ready(session: aiohttp.ClientSession, settings: Settings) -> bool:
-    """Whether Envoy serves: it has its configuration and has asked for the keys."""
+async def is_ready(settings: Settings) -> bool:
+    """Whether Envoy serves: it has its configuration, has asked for the keys, and listens."""
     try:
-        async with session.get(_admin(settings) + "/ready") as answer:
-            return answer.status == 200
+        async with _asking(settings) as session:
+            async with session.get("/ready") as answer:
+                live = answer.status == 200
+            return live and (await _activity(session)).stopped == 0
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+async def _has_stopped(settings: Settings) -> bool:
+    """Whether it says so; one that doesn't answer at all doesn't."""
+    try:
+        async with _asking(settings) as session:
+            return (await _activity(session)).stopped > 0
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
 
@@ -127,12 +150,11 @@ async def drain(settings: Settings, log: Any) -> None:
     """
     clock = asyncio.get_running_loop().time
     began = quiet_since = clock()
-    timeout = aiohttp.ClientTimeout(total=2)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with _asking(settings) as session:
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            await _post(session, _admin(settings) + "/drain_listeners?graceful")
+            await _post(session, f"{DRAIN}?graceful")
             while clock() - began < settings.drain_seconds:
-                now = await _activity(session, settings)
+                now = await _activity(session)
                 if not now.closed or now.requests > 0:
                     quiet_since = clock()
                 if now.closed and (now.connections == 0 or clock() - quiet_since > QUIET_S):
@@ -144,11 +166,16 @@ async def drain(settings: Settings, log: Any) -> None:
 @dataclass(frozen=True, slots=True)
 class _Activity:
     """What clients have open: connections, requests other than those that only hold a socket.
-    `closed` once no further connection is taken."""
+    `stopped` are the listeners that take no further connection."""
 
-    closed: bool
+    stopped: int
     connections: int
     requests: int
+
+    @property
+    def closed(self) -> bool:
+        """Whether no listener takes one: the public one and that of the readings."""
+        return self.stopped >= 2
 
 
 async def _post(session: aiohttp.ClientSession, url: str) -> None:
@@ -156,24 +183,42 @@ async def _post(session: aiohttp.ClientSession, url: str) -> None:
         answer.raise_for_status()
 
 
-async def _activity(session: aiohttp.ClientSession, settings: Settings) -> _Activity:
+async def _activity(session: aiohttp.ClientSession) -> _Activity:
     query = {"format": "json", "filter": f"{_ACTIVE}|{_HELD}|{_STOPPED}"}
-    async with session.get(_admin(settings) + "/stats", params=query) as answer:
+    async with session.get("/stats", params=query) as answer:
+        answer.raise_for_status()
         stats = msgspec.json.decode(await answer.read())["stats"]
     found = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
-    closed = found.pop("listener_manager.listener_stopped", 0) > 0
+    stopped = found.pop("listener_manager.listener_stopped", 0)
     connections = found.pop(f"http.{STATS}.downstream_cx_active", 0)
     requests = found.pop(f"http.{STATS}.downstream_rq_active", 0)
-    return _Activity(closed, connections, requests - sum(found.values()))
+    return _Activity(stopped, connections, requests - sum(found.values()))
 
 
-def _admin(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.envoy_admin_port}"
+def _asking(settings: Settings) -> aiohttp.ClientSession:
+    """A session with the admin of our Envoy."""
+    return aiohttp.ClientSession(
+        "http://envoy",
+        connector=aiohttp.UnixConnector(str(admin_pipe(settings))),
+        timeout=aiohttp.ClientTimeout(total=2),
+    )
+
+
+def admin_pipe(settings: Settings) -> Path:
+    """Envoy's admin, a Unix socket: beside its configuration, unless that path is too long."""
+    beside = _directory(settings).absolute() / "admin.sock"
+    if len(os.fsencode(beside)) <= _PATH_LIMIT:
+        return beside
+    return _own_directory(settings) / "admin.sock"
 
 
 def _directory(settings: Settings) -> Path:
     if settings.envoy_directory:
         return Path(settings.envoy_directory)
+    return _own_directory(settings)
+
+
+def _own_directory(settings: Settings) -> Path:
     name = f"restock-envoy-{os.geteuid()}-{settings.envoy_admin_port}"
     return Path(tempfile.gettempdir()) / name
 
