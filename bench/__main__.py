@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,7 @@ def main(
     A full run of all of them writes its table into bench/README.md. Ends with 1 when a question
     could not be answered; a goal that was missed is an answer.
     """
-    effort = FULL if full else QUICK
-    effort = replace(effort, rounds=rounds or effort.rounds, seconds=seconds or effort.seconds)
+    effort = (FULL if full else QUICK).changed(rounds, seconds)
     console = Console(width=max(WIDTH, Console().width))
     _allow_many_files()
     try:

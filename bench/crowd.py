@@ -1,6 +1,6 @@
 """A crowd of sockets, each of an account of its own, held by Restock or by Node."""
 
-import random
+import resource
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import nats
+from nats.aio.client import Client
 
-from bench.nodejs import Script
+from bench.nodejs import Script, other_node
 from bench.processes import Parts, tree
 from bench.restock import Restock
 from restock.auth.domain import Account
@@ -26,20 +27,25 @@ from restock.notification.schemas import Notification
 
 OPEN_S = 300.0
 HEAR_S = 300.0
-AT_ONCE = 200  # pushes between two flushes
+SPARE_FILES = 1_000
 LIFE = timedelta(hours=2)
 
 Counted = bool  # whether each push raises the count of unread ones, so that the socket hears that
 
 
+def through_gateway(size: int) -> bool:
+    """Whether Envoy may have files enough: a socket takes two of them."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2 * size + SPARE_FILES <= allowed
+
+
 class Crowd:
     """The client's process; it ends with the first socket that is closed on it."""
 
-    def __init__(self, url: str, tokens: Sequence[str], place: Path) -> None:
+    def __init__(self, tokens: Sequence[str], place: Path) -> None:
         file = place / f"tokens-{uuid.uuid4().hex}.txt"
         file.write_text("".join(f"{token}\n" for token in tokens))
-        options = {"url": url, "tokens": str(file)}
-        self._script = Script("crowd.mjs", place / "crowd.log", options)
+        self._script = Script("crowd.mjs", place / "crowd.log", {"tokens": str(file)})
 
     async def start(self) -> None:
         await self._script.start()
@@ -47,9 +53,10 @@ class Crowd:
     async def stop(self) -> None:
         await self._script.stop()
 
-    async def open(self, count: int) -> None:
-        """Have so many sockets open. Raises BenchFailed when one is refused."""
-        self._script.ask(open=count)
+    async def open(self, count: int, url: str) -> None:
+        """Have so many sockets open, the new ones at `url`. Raises BenchFailed when one is
+        refused."""
+        self._script.ask(open=count, url=url)
         await self._script.answer("open", OPEN_S)
 
     async def expect(self, count: int) -> None:
@@ -72,8 +79,12 @@ class Holder(Protocol):
 
     def parts(self) -> Parts: ...
 
-    async def push(self, count: int, size: int, counted: Counted) -> None:
-        """Push so many notifications, each to any one of the first `size` accounts."""
+    def url(self, size: int) -> str:
+        """Where the crowd connects when it grows to this size."""
+        ...
+
+    async def push(self, accounts: Sequence[int], counted: Counted) -> None:
+        """Push a notification to each of these accounts, by their number."""
         ...
 
     async def stop(self) -> None:
@@ -90,32 +101,36 @@ class RestockHolder:
     def __init__(self, system: Restock, user_ids: Sequence[UUID], crowd: Crowd) -> None:
         self.crowd = crowd
         self.parts = system.parts
+        self._system = system
         self._environment = system.environment("notification")
         self._user_ids = user_ids
         self._seqs: dict[UUID, int] = {}
+        self._nats: Client | None = None
 
     @classmethod
     async def of(cls, system: Restock, user_ids: Sequence[UUID], place: Path) -> "RestockHolder":
-        return cls(system, user_ids, Crowd(system.url, await _mint(system, user_ids), place))
+        return cls(system, user_ids, Crowd(await _mint(system, user_ids), place))
 
-    async def push(self, count: int, size: int, counted: Counted) -> None:
-        client = await nats.connect(
-            self._environment["RESTOCK_NATS_URL"],
-            user=self._environment["RESTOCK_NOTIFICATION_NATS_USER"],
-            password=self._environment["RESTOCK_NOTIFICATION_NATS_PASSWORD"],
-        )
-        try:
-            for number in range(count):
-                user_id = random.choice(self._user_ids[:size])
-                await client.publish(f"push.user.{user_id}", self._next(user_id, counted))
-                if number % AT_ONCE == 0:
-                    await client.flush()
-            await client.flush()
-        finally:
-            await client.close()
+    def url(self, size: int) -> str:
+        return self._system.url if through_gateway(size) else self._system.socket_url
+
+    async def push(self, accounts: Sequence[int], counted: Counted) -> None:
+        if self._nats is None:
+            self._nats = await nats.connect(
+                self._environment["RESTOCK_NATS_URL"],
+                user=self._environment["RESTOCK_NOTIFICATION_NATS_USER"],
+                password=self._environment["RESTOCK_NOTIFICATION_NATS_PASSWORD"],
+            )
+        for number in accounts:
+            user_id = self._user_ids[number]
+            await self._nats.publish(f"push.user.{user_id}", self._next(user_id, counted))
+        await self._nats.flush()
 
     async def stop(self) -> None:
         await self.crowd.stop()
+        if self._nats is not None:
+            await self._nats.close()
+            self._nats = None
 
     def _next(self, user_id: UUID, counted: Counted) -> bytes:
         seq = self._seqs[user_id] = self._seqs.get(user_id, 0) + 1
@@ -130,8 +145,9 @@ class NodeHolder:
     name, part = "Node socket.io", "node"
     ways: tuple[Counted, ...] = (False,)
 
-    def __init__(self, server: Script, crowd: Crowd) -> None:
+    def __init__(self, server: Script, port: int, crowd: Crowd) -> None:
         self.crowd = crowd
+        self._port = port
         self._server = server
         self._body = msgspec.to_builtins(
             msgspec.json.decode(encode(_notification(uuid.uuid4(), 1)))
@@ -139,17 +155,21 @@ class NodeHolder:
 
     @classmethod
     async def of(cls, port: int, most: int, place: Path) -> "NodeHolder":
-        server = Script("server.mjs", place / "server.log", {"port": port})
+        log = place / "server.log"
+        server = Script("server.mjs", log, {"port": port}, node=other_node())
         await server.start()
         await server.answer("ready", 20)
         accounts = [str(uuid.uuid4()) for _ in range(most)]
-        return cls(server, Crowd(f"http://127.0.0.1:{port}", accounts, place))
+        return cls(server, port, Crowd(accounts, place))
+
+    def url(self, size: int) -> str:
+        return f"http://127.0.0.1:{self._port}"
 
     def parts(self) -> Parts:
         return {self.part: list(tree(self._server.pid))}
 
-    async def push(self, count: int, size: int, counted: Counted) -> None:
-        self._server.ask(emit=count, name=NEW_NOTIFICATION, body=self._body)
+    async def push(self, accounts: Sequence[int], counted: Counted) -> None:
+        self._server.ask(emit=list(accounts), name=NEW_NOTIFICATION, body=self._body)
 
     async def stop(self) -> None:
         await self.crowd.stop()

@@ -1,6 +1,6 @@
 """How long and how often is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CONNECTIONS = 16
 ITEMS = 1_000
@@ -28,6 +28,18 @@ class Effort:
     starts: int
     plain_peer: bool
 
+    def changed(self, rounds: int | None, seconds: int | None) -> "Effort":
+        """The same with other numbers for all that goes in rounds, or takes seconds."""
+        every, each = self.growth
+        return replace(
+            self,
+            rounds=rounds or self.rounds,
+            seconds=seconds or self.seconds,
+            growth=(rounds or every, seconds or each),
+            looks=rounds or self.looks,
+            starts=rounds or self.starts,
+        )
+
 
 QUICK = Effort(
     name="quick",
@@ -36,7 +48,7 @@ QUICK = Effort(
     growth=(2, 1),
     warm_up=1,
     samples=40,
-    crowds=(500,),
+    crowds=(2_000,),
     looks=1,
     pushes=10_000,
     sizes=(1_000, 20_000),

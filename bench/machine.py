@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.nodejs import NODE
+from bench.nodejs import other_node, version_of
 from bench.wrk import require_wrk
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def describe() -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in WHEELS},
-            "node": _said(str(NODE), "--version"),
+            "node of the other side": ".".join(map(str, version_of(other_node()))),
             "wrk": _said(require_wrk(), "--version").splitlines()[0],
         },
     }

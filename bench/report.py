@@ -82,10 +82,28 @@ def show(console: Console, lines: Sequence[Line]) -> None:
 
 
 def as_json(about: dict[str, Any], lines: Sequence[Line], runs: dict[str, Any]) -> str:
-    """Lines, runs, and what they were measured on."""
-    said = [asdict(line) | {"to_reach": str(line.goal or ""), "reached": line.reached}
-            for line in lines]  # fmt: skip
-    return json.dumps(about | {"lines": said, "runs": runs}, indent=1, default=str) + "\n"
+    """What they were measured on, the lines, and each run; these a line each."""
+    said = [
+        asdict(line) | {"to_reach": str(line.goal or ""), "reached": line.reached} for line in lines
+    ]
+    head = json.dumps(about, indent=1).removesuffix("\n}")
+    questions = ",\n".join(f" {json.dumps(name)}: {_rows(found)}" for name, found in runs.items())
+    return f'{head},\n"lines": {_rows(said)},\n"runs": {{\n{questions}\n}}}}\n'
+
+
+def _rows(found: Sequence[dict[str, Any]]) -> str:
+    rows = ",\n".join(f"  {json.dumps(_rounded(row))}" for row in found)
+    return f"[\n{rows}\n ]"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {name: _rounded(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(member) for member in value]
+    return value
 
 
 def as_markdown(about: dict[str, Any], lines: Sequence[Line]) -> str:

@@ -19,7 +19,7 @@ from restock.engines.names import SUPERUSER, database_of, database_url
 
 READY_S = 120.0
 SERVICES = {"auth": 3100, "inventory": 3101, "notification": 3102, "vendor": 3103}
-ENGINES = ("postgres", "nats", "envoy")
+SOCKETS = 3110
 LIMITS = ("ADDRESS", "ACCOUNT", "LOGIN")
 
 
@@ -51,6 +51,11 @@ class Restock:
     def url_of(self, service: str) -> str:
         """A service itself, past the gateway."""
         return f"http://127.0.0.1:{SERVICES[service] + self._offset}"
+
+    @property
+    def socket_url(self) -> str:
+        """Where sockets are served, past the gateway."""
+        return f"http://127.0.0.1:{SOCKETS + self._offset}"
 
     async def start(self) -> float:
         """Seconds until it said `ready`."""

@@ -1,7 +1,7 @@
 // Many sockets in one process, each with an account of its own: WebSocket frames of Engine.IO v4
 // and Socket.IO v5, answered as a client answers them, nothing else kept.
-//   options: {url, tokens}      tokens is a file, one a line
-//   {open: n}                   have n open; answers {open, seconds} when each got its CONNECT
+//   options: {tokens}           a file, one a line
+//   {open: n, url}              have n open; answers {open, seconds} when each got its CONNECT
 //   {expect: n}                 answers {heard, seconds} when n events have come since asked
 import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
@@ -11,7 +11,6 @@ import { commands, options, say } from './lines.mjs'
 const AT_ONCE = 40
 const EVENT = `42["new_notification"`
 const tokens = readFileSync(options.tokens, 'utf8').split('\n').filter(Boolean)
-const address = `${options.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`
 const sockets = []
 let heard = 0
 let expected
@@ -23,7 +22,8 @@ function fail(why) {
   process.exit(1)
 }
 
-function open(token) {
+function open(url, token) {
+  const address = `${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`
   return new Promise((resolve) => {
     const socket = new WebSocket(address, { perMessageDeflate: false })
     socket.on('error', fail)
@@ -48,17 +48,17 @@ function hear() {
   }
 }
 
-async function openUntil(count) {
+async function openUntil(count, url) {
   const began = performance.now()
   const opener = async () => {
-    while (sockets.length < count) await open(tokens[sockets.length])
+    while (sockets.length < count) await open(url, tokens[sockets.length])
   }
   await Promise.all(Array.from({ length: AT_ONCE }, opener))
   say({ open: sockets.length, seconds: (performance.now() - began) / 1e3 })
 }
 
 for await (const command of commands()) {
-  if (command.open) await openUntil(command.open)
+  if (command.open) await openUntil(command.open, command.url)
   if (command.expect) {
     heard = 0
     expected = { count: command.expect, since: performance.now() }

@@ -1,12 +1,11 @@
 // The other side of the question about sockets: Socket.IO 4.8 as a Node program has it, every
 // socket in the room of its account.
 //   options: {port}
-//   {emit: n, name, body}   send n events, each to the room of any one account
+//   {emit: [n, …], name, body}   send an event to the room of the n-th account to come, of each
 import { createServer } from 'node:http'
 import { Server } from 'socket.io'
 import { commands, options, say } from './lines.mjs'
 
-const AT_ONCE = 100
 const accounts = []
 const http = createServer()
 const io = new Server(http, { serveClient: false })
@@ -17,17 +16,9 @@ io.on('connection', (socket) => {
   accounts.push(token)
 })
 
-function emit(left, name, body) {
-  for (let n = 0; n < Math.min(left, AT_ONCE); n++) {
-    const account = accounts[Math.floor(Math.random() * accounts.length)]
-    io.to(`user:${account}`).emit(name, body)
-  }
-  if (left > AT_ONCE) setImmediate(emit, left - AT_ONCE, name, body)
-}
-
 http.listen(options.port, '127.0.0.1', 4096, () => say({ ready: true }))
 
 for await (const command of commands()) {
-  emit(command.emit, command.name, command.body)
+  for (const n of command.emit) io.to(`user:${accounts[n]}`).emit(command.name, command.body)
 }
 process.exit(0)
