@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: version(name) for name in WHEELS},
             "node of the other side": ".".join(map(str, version_of(other_node()))),
-            "wrk": _said(require_wrk(), "--version").splitlines()[0],
+            "wrk": _said(require_wrk(), "--version").partition(" [")[0].removeprefix("wrk "),
         },
     }
 
