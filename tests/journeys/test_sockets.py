@@ -15,7 +15,7 @@ from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
 from tests.journeys.node_client import browser
 
 ALERTS = 200
-DROPS = 10
+DISTURBANCES = 11  # ten forced drops and, in the middle, one kill -9
 
 BOTH = pytest.mark.parametrize("transport", ["websocket", "polling"])
 
@@ -150,10 +150,12 @@ async def test_nothing_is_lost_by_drops_and_a_killed_worker(system, node, transp
                 await ada.make_low(f"item {number}")
 
         async def disturb():
-            for number in range(DROPS):
-                await client.until(lambda c, n=number: len(seqs(c)) > n * ALERTS // (DROPS + 1))
+            for number in range(DISTURBANCES):
+                await client.until(
+                    lambda c, n=number: len(seqs(c)) > n * ALERTS // (DISTURBANCES + 1)
+                )
                 connects = client.all("connect")
-                if number == DROPS // 2:
+                if number == DISTURBANCES // 2:
                     await kill_worker_of(system, connects[-1]["sid"])
                 else:
                     client.command("drop")
