@@ -16,7 +16,7 @@ from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.kernel import bus
 from restock.kernel.ids import new_id
-from restock.kernel.runner import run_service
+from restock.kernel.runner import bind, port_of, run_service
 from restock.kernel.settings import load
 from restock.notification import SERVICE
 from restock.notification.settings import SOCKET_PORT, Settings
@@ -102,4 +102,6 @@ async def _keys() -> AsyncIterator[str]:
 
 if __name__ == "__main__":
     bus.ACK_WAIT_S = 3.0  # what a killed process had fetched comes again after that
-    asyncio.run(run_service(SERVICE, load(Settings, "notification")))
+    settings = load(Settings, "notification")
+    listening = bind(settings.host, port_of(SERVICE, settings))
+    asyncio.run(run_service(SERVICE, settings, [listening]))

@@ -5,6 +5,7 @@ import random
 import socket
 
 from restock.engines.failures import NoSuchHost, PortTaken
+from restock.kernel.listening import listening_on
 
 # From here the kernel takes ports for outgoing connections, and any of them may be busy.
 EPHEMERAL = range(32768, 61000)
@@ -17,18 +18,11 @@ def usable(port: int) -> bool:
 
 def listen(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
     """A listening socket, not inherited unless passed on. Raises PortTaken, NoSuchHost."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sets TCP_NODELAY only on sockets that say they are TCP.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(backlog)
+        listening = listening_on(host, port, backlog=backlog)
     except UnicodeError as error:
-        listening.close()
         raise NoSuchHost(f"cannot listen on {host} port {port}: that is no host's name") from error
     except OSError as error:
-        listening.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(f"port {port} on {host} is taken by another process") from error
         unknown = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL

@@ -25,7 +25,7 @@ from restock.kernel.faults import (
 )
 from restock.kernel.idempotency import KeyReused
 from restock.kernel.paging import LIMIT_DEFAULT, LIMIT_MOST, BadCursor
-from restock.kernel.wire import QUANTITY_PLACES, Quantity
+from restock.kernel.wire import QUANTITY_LIMIT, QUANTITY_PLACES, Quantity
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -59,8 +59,8 @@ PROBLEM: dict[str, Any] = {
 
 QUANTITY: dict[str, Any] = {
     "type": "number",
-    "exclusiveMinimum": -1_000_000_000,
-    "exclusiveMaximum": 1_000_000_000,
+    "exclusiveMinimum": -QUANTITY_LIMIT,
+    "exclusiveMaximum": QUANTITY_LIMIT,
     "description": f"At most {QUANTITY_PLACES} decimal places.",
 }
 

@@ -13,6 +13,7 @@ from restock.kernel import idempotency, inbox, outbox
 from restock.kernel.bus import Bus, Consumers
 from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway
 from restock.kernel.identity import TokenVerifier, keys_at
+from restock.kernel.listening import listening_on
 from restock.kernel.outbox import Relay
 from restock.kernel.revocations import RevocationFeed, Revocations
 from restock.kernel.service import Asgi, Context, Purge, Run, Service
@@ -168,14 +169,15 @@ def runs_of(context: Context) -> list[Run]:
     return runs
 
 
-async def run_service(
-    service: Service, settings: Any, sockets: Sequence[socket.socket] | None = None
-) -> None:
-    """Run one worker until SIGINT or SIGTERM, then drain. Raises what made it impossible."""
+async def run_service(service: Service, settings: Any, sockets: Sequence[socket.socket]) -> None:
+    """Run one worker on listening sockets until SIGINT or SIGTERM, then drain.
+
+    Raises what made it impossible.
+    """
     set_up_logging(
         settings.log_level, settings.log_format, service=service.name, worker=settings.worker
     )
-    listening = list(sockets) if sockets else [bind(settings.host, port_of(service, settings))]
+    listening = list(sockets)
     for port in service.extra_ports(settings) if service.extra_ports else []:
         listening.append(bind(settings.host, port))
     async with open_context(service, settings) as context:
@@ -219,18 +221,11 @@ def port_of(service: Service, settings: Any) -> int:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    """A listening socket. Raises OSError, naming the port, when it is taken."""
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(2048)
+        return listening_on(host, port)
     except OSError as error:
-        listening.close()
         raise OSError(error.errno, f"port {port} on {host}: {error.strerror}") from error
-    return listening
 
 
 def _keeps_answers(service: Service) -> bool:

@@ -17,7 +17,8 @@ from restock.kernel.faults import FieldError, Invalid, Malformed
 
 T = TypeVar("T")
 
-QUANTITY_LIMIT = Decimal(10) ** 9
+QUANTITY_DIGITS = 9  # before the point
+QUANTITY_LIMIT = 10**QUANTITY_DIGITS
 QUANTITY_PLACES = 6
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -108,8 +109,8 @@ def read_quantity(value: Any) -> Quantity:
         raise ValueError("Expected a JSON number")
     number = Decimal(value)
     # the exponent first: quantizing 1e999999999 would build that many digits
-    if number.adjusted() >= 9 and number != 0:
-        raise ValueError("Expected a number below 1000000000")
+    if number.adjusted() >= QUANTITY_DIGITS and number != 0:
+        raise ValueError(f"Expected a number below {QUANTITY_LIMIT}")
     if number.adjusted() < -QUANTITY_PLACES and number != 0:
         raise ValueError(f"Expected at most {QUANTITY_PLACES} decimal places")
     if number == 0:
