@@ -10,6 +10,7 @@ import pytest_asyncio
 from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
+from restock.engines.streams import bring_streams
 from restock.notification.settings import SOCKET_PORT
 from restock.system import load
 from tests.fixtures.running import RunningService, running_service
@@ -45,6 +46,7 @@ async def lasting_nats(scratch) -> AsyncIterator[NatsEngine]:
     directory = DataDir.claim(Path(tempfile.mkdtemp(prefix="nats-", dir=scratch)))
     engine = NatsEngine(directory, port=free_port())
     await engine.start()
+    await bring_streams(engine.operator_env(), within_s=30)
     yield engine
     await engine.stop()
     directory.release()

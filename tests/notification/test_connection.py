@@ -29,7 +29,7 @@ class Link:
         self.sent = []
 
     def send(self, packet):
-        assert packet.startswith("2")
+        assert packet.startswith(b"2")
         self.sent.append(json.loads(packet[1:]))
 
     async def room(self):

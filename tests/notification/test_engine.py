@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from restock.notification import backlog, connection, engine
+from restock.notification import connection, links, polling, streams
 from tests.notification.happenings import fell_low, happen
 
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
@@ -74,12 +74,12 @@ async def test_a_reader_that_stops_is_dropped_and_costs_little(live, ada, monkey
     sockets = live.context.resources.engine.links
     before = len(sockets)
     reader, writer = await _stubborn(live, ada)
-    [link] = [link for link in sockets.values() if link._backlog is not None][before:]
+    link = list(sockets.values())[before]
     most = 0
     while not link.closing:
         await happen(live, fell_low(ada.user_id, name="…" * 200))
-        most = max(most, link._backlog._bytes)
-    assert most <= backlog.BYTES_MOST
+        most = max(most, link.waiting_bytes)
+    assert most <= streams.BYTES_MOST
     async with asyncio.timeout(20):
         while len(sockets) > before:
             await asyncio.sleep(0.01)
@@ -119,7 +119,7 @@ async def test_a_poller_that_stops_is_dropped(live, http, ada, monkeypatch):
     link = live.context.resources.engine.links[opened["sid"]]
     while not link.closing:
         await happen(live, fell_low(ada.user_id, name="…" * 200))
-        assert link._backlog._bytes <= backlog.BYTES_MOST
+        assert link.waiting_bytes <= polling.BYTES_MOST
     async with http.get(url) as answer:
         assert answer.status == 400
 
@@ -130,10 +130,10 @@ async def test_a_poll_of_a_client_that_leaves_is_answered(live, http, ada):
         assert answer.status == 200
     async with http.get(url) as answer:
         assert "sync" in await answer.text()
-    waiting = live.context.resources.engine.links[opened["sid"]]._backlog._getters
+    carrier = live.context.resources.engine.links[opened["sid"]].carrier
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         poll = tasks.create_task(_text(http, url))
-        while not waiting:
+        while not carrier.polled:
             await asyncio.sleep(0.01)
         async with http.post(url, data="1") as answer:
             assert answer.status == 200
@@ -187,13 +187,13 @@ async def test_a_second_connect_is_refused_and_the_first_goes_on(live, http, ada
 
 
 async def test_a_frame_or_body_too_large_ends_the_connection(live, http, ada):
-    large = "42" + json.dumps(["subscribe", {"userId": "x" * engine.FRAME_BYTES_MOST}])
+    large = "42" + json.dumps(["subscribe", {"userId": "x" * polling.BODY_BYTES_MOST}])
     async with http.ws_connect(live.url + WEBSOCKET) as ws:
         await connected(ws, ada)
         await ws.send_str(large)
         assert await ended(ws)
     url, opened = await polled(http, live)
-    assert opened["maxPayload"] == engine.FRAME_BYTES_MOST
+    assert opened["maxPayload"] == polling.BODY_BYTES_MOST
     async with http.post(url, data=large) as answer:
         assert answer.status == 400
     async with http.get(url) as answer:
@@ -209,7 +209,7 @@ async def test_who_says_too_much_is_cut_off(live, http, ada):
 
 
 async def test_who_is_refused_hears_why_and_is_let_go(live, http, monkeypatch):
-    monkeypatch.setattr(engine, "CONNECT_WITHIN_S", 600.0)
+    monkeypatch.setattr(links, "CONNECT_WITHIN_S", 600.0)
     async with http.ws_connect(live.url + WEBSOCKET) as ws:
         await ws.receive_str()
         await ws.send_str('40{"token":"x"}')
@@ -219,17 +219,17 @@ async def test_who_is_refused_hears_why_and_is_let_go(live, http, monkeypatch):
 
 @pytest.mark.parametrize("connect", ['40{"token":"x"}', '40/admin,{"token":"x"}'])
 async def test_connects_are_counted(live, http, monkeypatch, connect):
-    monkeypatch.setattr(engine, "CONNECT_WITHIN_S", 600.0)
-    monkeypatch.setattr(engine, "REFUSED_FOR_S", 600.0)
+    monkeypatch.setattr(links, "CONNECT_WITHIN_S", 600.0)
+    monkeypatch.setattr(links, "REFUSED_FOR_S", 600.0)
     refusals = 0
     async with http.ws_connect(live.url + WEBSOCKET) as ws, asyncio.timeout(20):
         await ws.receive_str()
-        for _ in range(engine.CONNECTS_MOST + 10):
+        for _ in range(links.CONNECTS_MOST + 10):
             await ws.send_str(connect)
         while not ws.closed:
             message = await ws.receive()
             refusals += message.type == aiohttp.WSMsgType.TEXT and message.data.startswith("44")
-    assert refusals <= engine.CONNECTS_MOST
+    assert refusals <= links.CONNECTS_MOST
 
 
 async def test_an_account_has_so_many_sockets_and_no_more(

@@ -6,10 +6,11 @@ publishes  nothing on JetStream; push.user.<id> between its own processes
 consumes   inventory.item.fell_low|ran_out|recovered, vendor.vendor.registered,
            vendor.request.opened|responded|fulfilled
 
-Beside the files every service has: engine.py, the Socket.IO core; streams.py, the websockets
-under it; backlog.py, what waits to be sent to one client; sockets.py, who may connect and what is
-in which room; connection.py, one socket's place in its feed; positions.py, where a client resumes;
-pushes.py, the news between processes.
+Beside the files every service has: engine.py, the Socket.IO server; links.py, one client of it,
+and packets.py, what it says; streams.py and polling.py, the websocket or the polls that carry it;
+sockets.py, who may connect and what is in which room; connection.py, one socket's place in its
+feed; positions.py, where a client resumes; pushes.py, the news between processes,
+and ears.py, who hears it.
 """
 
 from restock.kernel.service import Service
@@ -17,7 +18,7 @@ from restock.notification.consumers import CONSUMERS
 from restock.notification.routes import ROUTES
 from restock.notification.settings import Settings, socket_ports
 from restock.notification.sockets import mount_sockets, open_sockets, socket_runs
-from restock.notification.streams import Protocol
+from restock.notification.streams import Stream
 
 SERVICE = Service(
     name="notification",
@@ -30,5 +31,5 @@ SERVICE = Service(
     mount=mount_sockets,
     runs=socket_runs,
     extra_ports=socket_ports,
-    websocket=Protocol,
+    websocket=Stream,
 )

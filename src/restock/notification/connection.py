@@ -7,7 +7,7 @@ lost, doubled or out of order whichever way the news came.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -17,7 +17,7 @@ from restock.kernel.database import DatabaseAway
 from restock.kernel.identity import Principal
 from restock.kernel.telemetry import log
 from restock.kernel.wire import Answer, encode
-from restock.notification.engine import Link
+from restock.notification.links import Link
 from restock.notification.positions import Start
 from restock.notification.pushes import Push
 from restock.notification.schemas import AuthExpiring, Sync, UnreadCount
@@ -37,6 +37,11 @@ ReadFeed = Callable[[UUID, int, int], Awaitable[Told]]
 class Connection:
     """A client that has shown its token. Silent until `open`."""
 
+    __slots__ = (
+        "_catching_up", "_counted", "_mark", "_opened", "_position", "_read_feed", "_revision",
+        "_said", "_said_until", "_target", "_timer", "_unread", "link", "rooms", "who",
+    )  # fmt: skip
+
     def __init__(self, link: Link, who: Principal, read_feed: ReadFeed) -> None:
         self.link = link
         self.who = who
@@ -50,7 +55,7 @@ class Connection:
         self._counted = 0
         self._opened = False
         self._catching_up: asyncio.Task[None] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._said = 0
         self._said_until = 0.0
 
@@ -73,19 +78,18 @@ class Connection:
                     self._send(event.seq, event.name, bytes(event.data))
         if push.revision > self._revision:
             self._revision, self._unread = push.revision, push.unread
-        self._reach(push.head)
-        self._count()
+        if push.head > self._position:
+            self._reach(push.head)
+        if self._revision > self._counted:
+            self._count()
 
     def renew(self, who: Principal) -> None:
         """Go on under another token of the account: warn before its end, close at it."""
-        self._stop_timers()
+        self._stop_timer()
         self.who = who
         left = (who.expires_at - now()).total_seconds()
         loop = asyncio.get_running_loop()
-        self._timers = [
-            loop.call_later(max(0.0, left - WARNING_S), self._warn, who.expires_at),
-            loop.call_later(max(0.0, left), self.link.close, "token ended"),
-        ]
+        self._timer = loop.call_later(max(0.0, left - WARNING_S), self._warn, loop.time() + left)
 
     def may_say(self) -> bool:
         """Count something the client said; False when it says too much."""
@@ -96,7 +100,7 @@ class Connection:
         return self._said <= SAID_MOST
 
     def end(self) -> None:
-        self._stop_timers()
+        self._stop_timer()
         if self._catching_up is not None:
             self._catching_up.cancel()
 
@@ -143,7 +147,7 @@ class Connection:
 
     def _send(self, seq: int, name: str, data: bytes) -> None:
         self._position = seq
-        offset = f',"{seq}{self._mark}"' if self._mark is not None else ""
+        offset = b"" if self._mark is None else f',"{seq}{self._mark}"'.encode()
         self._packet(name, data, offset)
 
     def _count(self) -> None:
@@ -152,17 +156,23 @@ class Connection:
             self._counted = self._revision
             self._emit("unread_count", UnreadCount(unread=self._unread))
 
-    def _warn(self, expires_at: datetime) -> None:
-        self._emit("auth_expiring", AuthExpiring(expires_at=expires_at))
+    def _warn(self, ends_at: float) -> None:
+        """Say that the token ends soon, at this time of the loop."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(ends_at, self.link.close, "token ended")
+        self._emit("auth_expiring", AuthExpiring(expires_at=self.who.expires_at))
 
     def _emit(self, name: str, said: Answer) -> None:
-        self._packet(name, encode(said), "")
+        self._packet(name, encode(said))
 
-    def _packet(self, name: str, data: bytes, offset: str) -> None:
-        EMITTED.labels(name).inc()
-        self.link.send(f'2["{name}",{data.decode()}{offset}]')
+    def _packet(self, name: str, data: bytes, offset: bytes = b"") -> None:
+        _emitted(name).inc()
+        self.link.send(b'2["%b",%b%b]' % (name.encode(), data, offset))
 
-    def _stop_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = []
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+_emitted = cache(EMITTED.labels)  # looking one up takes longer than counting

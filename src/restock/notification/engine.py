@@ -1,345 +1,211 @@
-"""The Socket.IO core: packets in and out of one process, and nothing about what they mean
-(decision 0006).
-
-`Engine` hides python-socketio behind two small shapes, so that another core may take its place:
-a `Link` is one client as seen from here, a `Listener` is whoever decides what happens on it.
-Below them it adds what that library leaves open: a client that never sends CONNECT is dropped, one
-that stops reading is dropped when its backlog is full, and the transport can be closed without
-a Socket.IO DISCONNECT, after which a client would not come back by itself.
+"""The Socket.IO server of one process: sessions, their polls and websockets, and nothing about what
+they mean (decision 0016). An ASGI application, asked once for a websocket and once for each poll.
 """
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
 
-import engineio
-import socketio
-from engineio.async_socket import AsyncSocket
-from engineio.packet import CLOSE, MESSAGE, Packet
-from prometheus_client import Counter, Gauge
-from socketio.exceptions import ConnectionRefusedError as Refusal
-from socketio.packet import CONNECT, CONNECT_ERROR
+from prometheus_client import Gauge
 
 from restock.kernel.edge import problem_messages
 from restock.kernel.faults import Unavailable
-from restock.kernel.telemetry import log
-from restock.notification.backlog import Backlog
-from restock.notification.streams import Stream
+from restock.notification import links, packets
+from restock.notification.links import CLOSE_WITHIN_S, Link, Listener
+from restock.notification.polling import (
+    BODY_BYTES_MOST,
+    Polling,
+    Receive,
+    Scope,
+    Send,
+    answer,
+)
+from restock.notification.streams import STREAM, UNAVAILABLE, Stream
 
-CONNECT_WITHIN_S = 5.0
-CLOSE_WITHIN_S = 2.0
-PING_INTERVAL_S = 25
-PING_TIMEOUT_S = 20
-FRAME_BYTES_MOST = 16 * 1024
-CONNECTS_MOST = 5
-REFUSED_FOR_S = 2.0  # a CONNECT_ERROR may still be waiting to be polled
-BINARY = ("5", "6")
+UPGRADE_STEP_WITHIN_S = 10.0
 
 OPEN_SOCKETS = Gauge(
     "restock_sockets_open", "Engine.IO connections open.", multiprocess_mode="livesum"
 )
-DROPPED = Counter("restock_sockets_dropped_total", "Connections ended by us, by reason.", ["why"])
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
-
-class Refused(Exception):
-    """A CONNECT is refused for good: the client hears why and doesn't try again by itself."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-
-
-class Away(Exception):
-    """A CONNECT can't be judged now: the transport is closed, so the client tries again."""
-
-
-class Listener(Protocol):
-    """What becomes of a link. Only `connected` and `disconnected` come without being awaited."""
-
-    async def connect(self, link: "Link", auth: Any) -> str | None:
-        """Judge a CONNECT; the `pid` its answer carries. Raises Refused or Away."""
-
-    def connected(self, link: "Link") -> None:
-        """The CONNECT answer is on its way: what is sent from now on comes after it."""
-
-    async def event(self, link: "Link", name: str, args: Sequence[Any]) -> Any:
-        """The client said something; what is returned is its acknowledgement."""
-
-    def disconnected(self, link: "Link") -> None:
-        """It is over, or `connect` was left before it counted. May come more than once."""
-
-
-class Link:
-    """One client's connection. Its methods never wait, but for `room`."""
-
-    def __init__(self, engine: "Engine", socket: AsyncSocket) -> None:
-        self.closing = False
-        self.joined = False
-        self._engine = engine
-        self._socket = socket
-        self._connects = 0
-        self._backlog: Backlog = socket.queue
-        self._backlog.overflowed = lambda: self.close("slow reader")
-        self._timer = self._await_connect()
-
-    def send(self, packet: str) -> None:
-        """Queue one Socket.IO packet. A link whose backlog is full is closed instead."""
-        if not self.closing:
-            self._backlog.put_nowait(Packet(MESSAGE, packet))
-
-    @property
-    def has_room(self) -> bool:
-        return self._backlog.low.is_set()
-
-    async def room(self) -> None:
-        """Wait until most of what was queued has left, or the link is closed."""
-        await self._backlog.low.wait()
-
-    def close(self, why: str) -> None:
-        """End the transport. The standard client takes it for a lost one and reconnects."""
-        if self.closing:
-            return
-        self.closing = True
-        self._timer.cancel()
-        DROPPED.labels(why).inc()
-        full = self._backlog.full_of_bytes
-        self._backlog.release()
-        self._engine.leave(self)
-        if full:
-            self._abort()  # who doesn't read won't read a farewell either
-        else:
-            self._timer = asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, self._abort)
-        self._engine.spawn(self._part())
-
-    def left(self) -> None:
-        """The Socket.IO session ended on a transport that goes on: it may CONNECT again, soon."""
-        self.joined = False
-        if not self.closing:
-            self._timer.cancel()
-            self._timer = self._await_connect()
-
-    def may_connect(self) -> bool:
-        """Count a CONNECT; False, and the end, when there were many. A client needs one."""
-        self._connects += 1
-        if self._connects > CONNECTS_MOST:
-            self.close("too many connects")
-        return not self.closing
-
-    def refused(self) -> None:
-        """Its CONNECT was refused: the transport ends once the client could hear of it."""
-        if not self.closing:
-            self._timer.cancel()
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(REFUSED_FOR_S, self.close, "refused")
-
-    def entered(self) -> None:
-        self.joined = True
-        self._timer.cancel()
-
-    def ended(self) -> None:
-        """The transport is gone, or will be within CLOSE_WITHIN_S."""
-        if not self.closing:
-            self.closing = True
-            self._timer.cancel()
-            self._backlog.release()
-            self._backlog.put_nowait(None)  # a poll that still waits gets its empty answer
-            self._timer = asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, self._abort)
-
-    def _await_connect(self) -> asyncio.TimerHandle:
-        loop = asyncio.get_running_loop()
-        return loop.call_later(CONNECT_WITHIN_S, self.close, "no connect")
-
-    async def _part(self) -> None:
-        """A CLOSE packet ends a polling client, the None after it a websocket."""
-        await self._socket.close(wait=False, abort=True)
-        self._backlog.put_nowait(Packet(CLOSE))
-        self._backlog.put_nowait(None)
-
-    def _abort(self) -> None:
-        stream = getattr(self._socket, "stream", None)
-        if stream is not None:
-            stream.abort()
 
 
 class Engine:
-    """Serves `/socket.io/` to one process's clients. An ASGI application."""
+    """Serves `/socket.io/` to one process's clients."""
 
     def __init__(self, listener: Listener, *, worker: int) -> None:
         self.listener = listener
         self.links: dict[str, Link] = {}
+        self._worker = worker
         self._closed = False
-        self._idle = False
+        self._emptied = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = _SocketIO(self, worker)
+        self._upgrades: dict[Link, Upgrade] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._closed:
-            await self._server.handle_request(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1012})
-        else:
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        sid = query.get("sid")
+        if scope["type"] == "websocket":
+            self._take_stream(scope["extensions"][STREAM], query, sid)
+        elif self._closed:
             for message in problem_messages(Unavailable()):
                 await send(message)
+        elif (query.get("EIO"), query.get("transport")) != (packets.VERSION, "polling"):
+            await answer(send, 400)
+        elif sid is None:
+            await self._begin_polling(scope, send)
+        else:
+            await self._poll(sid, scope, receive, send)
 
     async def shut_down(self) -> None:
         """Close every link and take no other; the clients come back to whoever serves next."""
         self._closed = True
         for link in list(self.links.values()):
             link.close("shutdown")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S + 1):
+                while self.links:
+                    self._emptied.clear()
+                    await self._emptied.wait()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_WITHIN_S)
-        if not self._idle:
-            self._idle = True
-            await self._server.shutdown()
 
-    def leave(self, link: Link) -> None:
-        if link.joined:
-            link.joined = False
-            self.listener.disconnected(link)
+    # -- for links
+
+    def new_id(self) -> str:
+        """`<worker>-…`: the gateway sends a polling client back to its worker by it."""
+        return f"{self._worker}-{secrets.token_urlsafe(15)}"
 
     def spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-
-class _SocketIO(socketio.AsyncServer):
-    """python-socketio, told where our links begin, join and end."""
-
-    def __init__(self, engine: Engine, worker: int) -> None:
-        quiet = logging.getLogger("restock.socketio")
-        quiet.setLevel(logging.CRITICAL)  # it logs at error level whatever a client sends wrong
-        super().__init__(
-            async_mode="asgi",
-            async_handlers=False,  # one event of a client at a time: the rest waits unread
-            namespaces=["/"],
-            logger=quiet,
-            engineio_logger=quiet,
-            worker=worker,
-        )
-        self._engine = engine
-        self._pids: dict[str, str] = {}
-        self.on("connect", self._judge)
-        self.on("disconnect", self._leave)
-        self.on("*", self._say)
-
-    def _engineio_server_class(self) -> type[engineio.AsyncServer]:
-        return _EngineIO
-
-    async def _judge(self, sid: str, _environ: Any, auth: Any = None) -> None:
-        link = self._link(sid)
-        try:
-            pid = await self._engine.listener.connect(link, auth)
-        except Refused as refused:
-            link.refused()
-            raise Refusal(refused.message, {"code": refused.code}) from None
-        except Away:
-            link.close("away")
-        except Exception as error:  # a mistake of ours must not leave the client hanging
-            log.error("sockets.connect_failed", exc_info=error)
-            link.close("away")
-        if link.closing:
-            self._engine.listener.disconnected(link)
-            raise Refusal()
-        if pid is not None:
-            self._pids[self.manager.eio_sid_from_sid(sid, "/")] = pid
-
-    async def _leave(self, sid: str, _reason: str) -> None:
-        link = self._link(sid)
-        self._engine.leave(link)
-        link.left()
-
-    async def _say(self, name: str, sid: str, *args: Any) -> Any:
-        link = self._link(sid)
-        if link.closing or not link.joined:
-            return None
-        return await self._engine.listener.event(link, name, args)
-
-    def _link(self, sid: str) -> Link:
-        return self._engine.links[self.manager.eio_sid_from_sid(sid, "/")]
-
-    async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
-        self._engine.links[eio_sid] = Link(self._engine, self.eio.sockets[eio_sid])
-        OPEN_SOCKETS.inc()
-
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        """Whatever isn't Socket.IO, or comes out of turn, ends the connection."""
-        link = self._engine.links.get(eio_sid)
-        if link is None or link.closing:
-            return
-        try:
-            if not isinstance(data, str) or data[:1] in BINARY:
-                raise ValueError("nothing of ours is binary")
-            if data[:1] == str(CONNECT) and not link.may_connect():
-                return
-            await super()._handle_eio_message(eio_sid, data)
-        except Exception as error:  # the library raises many kinds for a packet it can't read
-            log.info("sockets.bad_packet", why=repr(error))
-            link.close("bad packet")
-
-    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        link = self._engine.links.get(eio_sid)
-        if link is not None:
-            self._engine.leave(link)
-            link.ended()
-        await super()._handle_eio_disconnect(eio_sid, reason)
-        if self._engine.links.pop(eio_sid, None) is not None:
+    def forget(self, link: Link) -> None:
+        if self.links.pop(link.sid, None) is not None:
             OPEN_SOCKETS.dec()
-        self._pids.pop(eio_sid, None)
+            self._emptied.set()
+        upgrade = self._upgrades.pop(link, None)
+        if upgrade is not None:
+            upgrade.give_up()
 
-    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
-        """A CONNECT answer carries the pid, and what our listener sends comes right after it."""
-        link = self._engine.links.get(eio_sid)
-        answers = pkt.packet_type in (CONNECT, CONNECT_ERROR)
-        if link is None or (answers and link.closing):
-            if pkt.packet_type == CONNECT:
-                self._forget(link, pkt.data["sid"])
+    # -- parts
+
+    def _take_stream(self, stream: Stream, query: dict[str, str], sid: str | None) -> None:
+        if self._closed:
+            stream.refuse(UNAVAILABLE)
+        elif (query.get("EIO"), query.get("transport")) != (packets.VERSION, "websocket"):
+            stream.refuse(400)
+        elif sid is None:
+            if stream.accept():
+                link = self._new_link()
+                stream.belong(link)
+                link.carry(stream)
+                stream.send(_opening(link, []))
+        else:
+            self._upgrade(stream, self.links.get(sid))
+
+    def _upgrade(self, stream: Stream, link: Link | None) -> None:
+        """Of two that want to take over, the later counts."""
+        if link is None or link.closing:
+            stream.refuse(400)
+        elif stream.accept():
+            if not isinstance(link.carrier, Polling):
+                stream.close()  # it went over long ago
+                return
+            earlier = self._upgrades.get(link)
+            if earlier is not None:
+                earlier.give_up()
+            self._upgrades[link] = Upgrade(self._upgrades, link, link.carrier, stream)
+
+    async def _begin_polling(self, scope: Scope, send: Send) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 400)
             return
-        pid = self._pids.pop(eio_sid, None)
-        if pkt.packet_type == CONNECT and pid is not None:
-            pkt.data["pid"] = pid
-        await super()._send_packet(eio_sid, pkt)
-        if pkt.packet_type == CONNECT:
-            if link.closing:
-                self._forget(link, pkt.data["sid"])
-            link.entered()
-            self._engine.listener.connected(link)
+        link = self._new_link()
+        link.carry(Polling(link))
+        await answer(send, 200, _opening(link, ["websocket"]))
 
-    def _forget(self, link: Link | None, sid: str) -> None:
-        """The transport went while its CONNECT was judged."""
-        self.manager.basic_disconnect(sid, "/")
-        if link is not None:
-            self._engine.listener.disconnected(link)
-        raise ConnectionAbortedError()
+    async def _poll(self, sid: str, scope: Scope, receive: Receive, send: Send) -> None:
+        link = self.links.get(sid)
+        carrier = link.carrier if link is not None else None
+        if not isinstance(carrier, Polling):
+            await answer(send, 400)
+        elif scope["method"] == "GET":
+            await carrier.get(receive, send)
+        elif scope["method"] == "POST":
+            await carrier.post(receive, send)
+        else:
+            await answer(send, 400)
+
+    def _new_link(self) -> Link:
+        link = Link(self, self.new_id())
+        self.links[link.sid] = link
+        OPEN_SOCKETS.inc()
+        return link
 
 
-class _EngineIO(engineio.AsyncServer):
-    """python-engineio with numbered ids, bounded backlogs and streams that can be aborted."""
+class Upgrade:
+    """A websocket that is to take the place of a link's polling: it says `2probe`, hears `3probe`,
+    and says `5` when its last poll has ended. Until then the polls go on."""
 
-    def __init__(self, *, worker: int, **options: Any) -> None:
-        super().__init__(
-            ping_interval=PING_INTERVAL_S,
-            ping_timeout=PING_TIMEOUT_S,
-            max_http_buffer_size=FRAME_BYTES_MOST,
-            http_compression=False,
-            cors_allowed_origins=[],  # which origins may call is the gateway's to say
-            **options,
-        )
-        self._worker = worker
-        drivers: dict[str, Any] = self._async  # type: ignore[has-type]
-        self._async = drivers | {"websocket": Stream}
+    busy = False
 
-    def generate_id(self) -> str:
-        """`<worker>-…`: the gateway sends a polling client back to its worker by it."""
-        return f"{self._worker}-{secrets.token_urlsafe(15)}"
+    def __init__(
+        self, upgrades: "dict[Link, Upgrade]", link: Link, polling: Polling, stream: Stream
+    ) -> None:
+        self._upgrades = upgrades
+        self._link = link
+        self._polling = polling
+        self._stream = stream
+        self._timer = self._await_step()
+        stream.belong(self)
 
-    def create_queue(self, *_args: Any, **_options: Any) -> "Backlog":
-        return Backlog()
+    def hear(self, text: str) -> None:
+        if not self._polling.upgrading and text == packets.PING + packets.PROBE:
+            self._timer.cancel()
+            self._timer = self._await_step()
+            self._polling.upgrading = True
+            self._polling.nudge()
+            self._stream.send((packets.PONG + packets.PROBE).encode())
+        elif self._polling.upgrading and text == packets.UPGRADE:
+            self._take_over()
+        else:
+            self.give_up()
+
+    def roomy(self) -> None:
+        """Two short packets are all that is sent."""
+
+    def lost(self) -> None:
+        self._timer.cancel()
+        if self._upgrades.get(self._link) is self:
+            del self._upgrades[self._link]
+            self._polling.upgrading = False
+
+    def give_up(self) -> None:
+        """The polls go on, without this websocket."""
+        self.lost()
+        self._stream.close()
+
+    def _take_over(self) -> None:
+        self._timer.cancel()
+        self._upgrades.pop(self._link, None)
+        self._stream.belong(self._link)
+        self._link.carry(self._stream)
+        for packet in self._polling.retire():
+            self._stream.send(packet)
+
+    def _await_step(self) -> asyncio.TimerHandle:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(UPGRADE_STEP_WITHIN_S, self.give_up)
+
+
+def _opening(link: Link, upgrades: list[str]) -> bytes:
+    return packets.opening(
+        link.sid,
+        upgrades=upgrades,
+        interval_s=links.PING_INTERVAL_S,
+        timeout_s=links.PING_TIMEOUT_S,
+        most=BODY_BYTES_MOST,
+    )

@@ -5,18 +5,18 @@ feed's head, and read from the database what they missed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 import msgspec
 import nats.errors
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from prometheus_client import Counter
 
 from restock.kernel.bus import Bus
 from restock.kernel.telemetry import log
+from restock.notification.ears import Ear, listen, settle
 from restock.notification.store import FeedState, Told
 
 BYTES_MOST = 16 * 1024  # more is read from the database, at each client's own pace
@@ -26,7 +26,7 @@ FLUSH_WITHIN_S = 1
 PUSHED = Counter("restock_pushes_total", "Pushes between processes, by what became.", ["outcome"])
 
 
-class Pushed(msgspec.Struct, frozen=True, array_like=True):
+class Pushed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A sequenced event on its way: `data` is its JSON, not read on the way."""
 
     seq: int
@@ -34,7 +34,7 @@ class Pushed(msgspec.Struct, frozen=True, array_like=True):
     data: msgspec.Raw
 
 
-class Push(msgspec.Struct, frozen=True, array_like=True):
+class Push(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """News of one account: its feed's state, events up to `head`, vendors it belongs to now.
 
     Events may be left out: who has less than `head` reads the rest from the database.
@@ -50,13 +50,15 @@ class Push(msgspec.Struct, frozen=True, array_like=True):
 class Subscribed:
     """One account's pushes, until `end`."""
 
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
+    __slots__ = ("_ear",)
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
 
     async def end(self) -> None:
         # a connection that is gone has taken the subscription with it
         with suppress(nats.errors.Error, OSError):
-            await self._subscription.unsubscribe()
+            await self._ear.unsubscribe()
 
 
 class Pushes:
@@ -109,9 +111,9 @@ class Pushes:
             return subscribed
         try:
             for user_id, hear in hears.items():
-                subscription = await self._bus.nc.subscribe(_subject(user_id), cb=_reader(hear))
-                subscribed[user_id] = Subscribed(subscription)
-            await self._bus.nc.flush(timeout=FLUSH_WITHIN_S)
+                ear = await listen(self._bus.nc, _subject(user_id), partial(_read, hear))
+                subscribed[user_id] = Subscribed(ear)
+            await settle(self._bus.nc, FLUSH_WITHIN_S)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("pushes.subscribe_failed", why=repr(error))
             for one in subscribed.values():
@@ -137,16 +139,13 @@ def _subject(user_id: UUID) -> str:
     return f"push.user.{user_id}"
 
 
-def _reader(hear: Callable[[Push], None]) -> Callable[[Msg], Awaitable[None]]:
-    async def read(message: Msg) -> None:
-        try:
-            push = _decoder.decode(message.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.error("pushes.unreadable", why=str(error))
-            return
+def _read(hear: Callable[[Push], None], data: bytes) -> None:
+    try:
+        push = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("pushes.unreadable", why=str(error))
+    else:
         hear(push)
-
-    return read
 
 
 _decoder = msgspec.json.Decoder(Push)

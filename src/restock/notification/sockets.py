@@ -21,7 +21,8 @@ from restock.kernel.stopping import unless_stopped
 from restock.kernel.telemetry import log
 from restock.notification import store
 from restock.notification.connection import Connection
-from restock.notification.engine import Away, Engine, Link, Refused
+from restock.notification.engine import Engine
+from restock.notification.links import Away, Link, Refused
 from restock.notification.positions import BadPosition, Start, start
 from restock.notification.pushes import Push, Pushes, Subscribed
 from restock.notification.schemas import (
@@ -40,6 +41,8 @@ CHECKED_AT_ONCE = 1_000
 class Audience:
     """The sockets of one account in this process, and its pushes."""
 
+    __slots__ = ("connections", "over", "subscribed", "subscribing", "user_id")
+
     def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
         self.connections: set[Connection] = set()
@@ -49,7 +52,8 @@ class Audience:
 
     def hear(self, push: Push) -> None:
         for connection in list(self.connections):
-            connection.rooms.update(f"vendor:{vendor_id}" for vendor_id in push.vendors)
+            if push.vendors:
+                connection.rooms.update(f"vendor:{vendor_id}" for vendor_id in push.vendors)
             connection.hear(push)
 
 
