@@ -82,6 +82,19 @@ async def test_one_account_is_limited_by_its_tokens_together(tmp_path: Path) -> 
         assert await statuses(edge, 1, "GET", ITEMS, headers=edge.bearer()) == [200]
 
 
+async def test_a_claimed_account_is_no_other_bucket(tmp_path: Path) -> None:
+    async with front(tmp_path, rate_account=SLOW) as edge:
+        bearer, found = edge.bearer(), []
+        for number in range(BURST + 5):
+            headers = bearer | {"X-Restock-Account": str(number)}
+            found += await statuses(edge, 1, "GET", ITEMS, headers=headers)
+        assert found == [200] * BURST + [429] * 5
+        claim = {"x-restock-account": "someone"}
+        assert await statuses(edge, 1, "POST", "/api/auth/refresh", headers=claim) == [200]
+        (seen,) = edge.services["auth"].seen
+        assert not seen.values("x-restock-account")
+
+
 @pytest.mark.parametrize("others", [60])
 async def test_others_do_not_refill_an_empty_bucket(tmp_path: Path, others: int) -> None:
     """Envoy's own default forgets a bucket after twenty others."""

@@ -42,6 +42,11 @@ def socket_cluster(worker: int) -> str:
     return f"{SOCKETS}-{worker}"
 
 
+def is_one(addresses: list[Address]) -> bool:
+    """Whether there is surely just one place: a name may stand for several."""
+    return len(addresses) == 1 and _is_ip(addresses[0][0])
+
+
 def _cluster(name: str, addresses: list[Address], settings: Settings) -> dict[str, Any]:
     limits = {
         "max_connections": settings.upstream_connections,

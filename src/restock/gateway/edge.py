@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from restock.gateway.filters import TOKEN, filters
+from restock.gateway.filters import ACCOUNT_HEADER, filters
 from restock.gateway.matching import virtual_host
 from restock.gateway.refusals import local_replies
 from restock.gateway.routes_table import ROUTES
@@ -11,7 +11,7 @@ from restock.gateway.settings import Settings
 STATS = "edge"
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
-_SUBJECT = f"%DYNAMIC_METADATA({TOKEN}:jwt:sub)%"
+_SUBJECT = f"%REQ({ACCOUNT_HEADER.upper()})%"
 
 
 def listener(settings: Settings) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def _trust(settings: Settings) -> dict[str, Any]:
     return {
         "use_remote_address": True,
         "xff_num_trusted_hops": settings.trusted_hops,
+        "skip_xff_append": True,  # the filters write it anew
         # An empty list would mean loopback and private networks: whoever comes from there could
         # set the request id and Envoy's own headers.
         "internal_address_config": {

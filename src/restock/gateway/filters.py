@@ -2,16 +2,15 @@
 
 CORS stands first, so a browser may read every refusal; the limit by address stands before the
 token check, so guessing tokens is limited too; the limit by account after it, by the token's
-`sub`.
+`sub`. A filter that only some routes need is off, and those routes switch it on: each one that
+runs costs every request (docs/decisions/0019).
 """
 
 import math
-import re
 from fractions import Fraction
 from typing import Any
 
 from restock.gateway.clusters import KEYS
-from restock.gateway.routes_table import ROUTES, Limit
 from restock.gateway.settings import Settings
 
 CORS = "envoy.filters.http.cors"
@@ -23,6 +22,10 @@ ORIGIN = "restock.origin"
 LIMIT_ACCOUNT = "restock.limit_account"
 BODY = "envoy.filters.http.body_size_limit"
 ROUTER = "envoy.filters.http.router"
+
+# The token's `sub`, once the token is found good, for what comes after in Envoy. It also reaches
+# the services, which do not look at it.
+ACCOUNT_HEADER = "x-restock-account"
 
 TOKEN_REQUIRED = "token"  # noqa: S105 (a requirement's name)
 
@@ -59,6 +62,7 @@ SPOOFABLE_HEADERS = (
 )
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_FILTER_CONFIG = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
 _OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 _BUCKETS = 50_000  # per limit; the least recently used is forgotten beyond
@@ -70,13 +74,14 @@ _BY_ADDRESS: dict[str, Any] = {
 
 def filters(settings: Settings) -> list[dict[str, Any]]:
     """Envoy's http_filters, in order."""
-    chain = [_cors(), _sanitize(settings)]
+    chain = [_cors()] if settings.origins else []
+    chain.append(_sanitize(settings))
     if settings.rate_address:
         chain.append(_limit_address(settings.rate_address))
     if settings.rate_login:
         chain.append(_limit_login(settings.rate_login))
     chain.append(_token(settings))
-    chain.append(_origin())
+    chain.append(_origin() | {"disabled": True})
     if settings.rate_account:
         chain.append(_limit_account(settings.rate_account))
     chain.append(
@@ -107,6 +112,11 @@ def require_token() -> dict[str, Any]:
     }
 
 
+def limit_login() -> dict[str, Any]:
+    """Per-route: counts as a login."""
+    return {"@type": _FILTER_CONFIG, "config": {}}
+
+
 def check_origin(settings: Settings) -> dict[str, Any]:
     """Per-route: a browser's page may connect from a listed origin or from the gateway's own."""
     ids: list[dict[str, Any]] = [{"header": {"name": "origin", "present_match": True}}]
@@ -129,7 +139,7 @@ def check_origin(settings: Settings) -> dict[str, Any]:
 
 def no_body_limit() -> dict[str, Any]:
     """Per-route: the frames of an open WebSocket are not a body."""
-    return {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    return {"@type": _FILTER_CONFIG, "disabled": True}
 
 
 def bucket(rate: float) -> dict[str, Any]:
@@ -152,9 +162,10 @@ def _cors() -> dict[str, Any]:
 
 
 def _sanitize(settings: Settings) -> dict[str, Any]:
+    # one expression for all, since each looks at every header; Envoy has names in lower case
+    spoofable = f"({'|'.join(SPOOFABLE_PREFIXES)}).*"
     request: list[dict[str, Any]] = [
-        {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
-        for prefix in SPOOFABLE_PREFIXES
+        {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": spoofable}}}}
     ]
     request += [{"remove": name} for name in SPOOFABLE_HEADERS]
     # Services get exactly one address, the one that Envoy worked out.
@@ -182,31 +193,23 @@ def _limit_address(rate: float) -> dict[str, Any]:
 
 
 def _limit_login(rate: float) -> dict[str, Any]:
-    """One bucket per address for all routes that carry the limit.
-
-    A slash at the end is counted too: what a service takes for a login must not be cheaper.
-    """
-    paths = "|".join(re.escape(route.path) for route in ROUTES if route.limit is Limit.LOGIN)
-    on_path = {"name": ":path", "string_match": {"safe_regex": {"regex": rf"({paths})/?(\?.*)?"}}}
-    is_login = {"header_value_match": {"descriptor_value": "login", "headers": [on_path]}}
-    return _limit(
+    """One bucket per address for all routes that switch it on."""
+    limit = _limit(
         LIMIT_LOGIN,
         rate,
-        entries=[{"key": "header_match", "value": "login"}, {"key": "masked_remote_address"}],
-        rate_limits=[{"actions": [is_login, _BY_ADDRESS]}],
+        entries=[{"key": "masked_remote_address"}],
+        rate_limits=[{"actions": [_BY_ADDRESS]}],
     )
+    return limit | {"disabled": True}
 
 
 def _limit_account(rate: float) -> dict[str, Any]:
-    subject = {
-        "descriptor_key": "sub",
-        "metadata_key": {"key": TOKEN, "path": [{"key": "jwt"}, {"key": "sub"}]},
-    }
+    subject = {"descriptor_key": "sub", "header_name": ACCOUNT_HEADER}
     return _limit(
         LIMIT_ACCOUNT,
         rate,
         entries=[{"key": "sub"}],
-        rate_limits=[{"actions": [{"metadata": subject}]}],
+        rate_limits=[{"actions": [{"request_headers": subject}]}],
     )
 
 
@@ -245,7 +248,8 @@ def _token(settings: Settings) -> dict[str, Any]:
             {"name": "Authorization", "value_prefix": "Bearer "},
             {"name": "Authorization", "value_prefix": "bearer "},
         ],
-        "payload_in_metadata": "jwt",
+        # not the payload as metadata: copying all claims costs more than any other filter does
+        "claim_to_headers": [{"header_name": ACCOUNT_HEADER, "claim_name": "sub"}],
         "jwt_cache_config": {"jwt_cache_size": 1000},
         "remote_jwks": {
             "http_uri": {"uri": settings.keys_url, "cluster": KEYS, "timeout": "2s"},

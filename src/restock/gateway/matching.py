@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from restock.gateway import filters
-from restock.gateway.clusters import SOCKETS, socket_cluster
-from restock.gateway.routes_table import Entry, Repeat, Route
+from restock.gateway.clusters import SOCKETS, Address, is_one, socket_cluster
+from restock.gateway.routes_table import Entry, Limit, Repeat, Route
 from restock.gateway.settings import Settings
 
 # What was never sent may be sent again, whatever it is.
@@ -47,29 +47,40 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     The time is that of the whole. Tries have none of their own: a slow answer would be cut short
     and asked for once more, of a service that is already slow.
     """
-    config = {filters.TOKEN: filters.require_token()} if route.entry is Entry.TOKEN else {}
+    config: dict[str, Any] = {}
+    if route.entry is Entry.TOKEN:
+        config[filters.TOKEN] = filters.require_token()
+    if route.limit is Limit.LOGIN and settings.rate_login:
+        config[filters.LIMIT_LOGIN] = filters.limit_login()
     action: dict[str, Any] = {"cluster": route.service.value}
+    places = settings.upstreams(route.service.value)
     read = action | {
         "timeout": f"{settings.read_timeout}s",
-        "retry_policy": _again(_PERHAPS_SENT),
+        "retry_policy": _again(_PERHAPS_SENT, places),
     }
-    write = action | {"timeout": f"{settings.write_timeout}s", "retry_policy": _again(_NEVER_SENT)}
+    write = action | {
+        "timeout": f"{settings.write_timeout}s",
+        "retry_policy": _again(_NEVER_SENT, places),
+    }
     kinds: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [([_IS_READ], read)]
     if route.repeat is Repeat.KEYED:
-        kinds.append((_IS_KEYED, write | {"retry_policy": _again(_PERHAPS_SENT)}))
+        kinds.append((_IS_KEYED, write | {"retry_policy": _again(_PERHAPS_SENT, places)}))
     kinds.append(([], write))
-    return [
-        {
-            "match": _path(route) | ({"headers": headers} if headers else {}),
-            "route": what,
-            **({"typed_per_filter_config": config} if config else {}),
-        }
+    own = {"typed_per_filter_config": config} if config else {}
+    routes = [
+        {"match": _path(route) | ({"headers": headers} if headers else {}), "route": what, **own}
         for headers, what in kinds
     ]
+    if route.limit is Limit.LOGIN:
+        # nothing is there, but to a limit it is the same name
+        slashed = {"path": f"{route.path}/"}
+        routes.append({"match": slashed, "direct_response": {"status": 404}, **own})
+    return routes
 
 
 def _socket_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     """A handshake goes to any worker; what carries a `sid` to the worker whose number leads it."""
+    # naming a filter that is off switches it on
     config = {filters.ORIGIN: filters.check_origin(settings)}
     targets = [
         (socket_cluster(number), [{"name": "sid", "string_match": {"prefix": f"{number}-"}}])
@@ -98,16 +109,21 @@ def _socket_action(cluster: str, settings: Settings) -> dict[str, Any]:
         "cluster": cluster,
         "timeout": "0s",
         "idle_timeout": f"{settings.socket_idle_timeout}s",
-        "retry_policy": _again(_NEVER_SENT),
+        "retry_policy": _again(_NEVER_SENT, settings.socket_workers()),
     }
 
 
-def _again(when: str) -> dict[str, Any]:
+def _again(when: str, places: list[Address]) -> dict[str, Any]:
+    """Twice more; elsewhere, where there may be another place."""
     policy: dict[str, Any] = {
         "retry_on": when,
         "num_retries": 2,
         "retry_back_off": {"base_interval": "0.05s", "max_interval": "0.5s"},
-        "retry_host_predicate": [
+    }
+    if "retriable-status-codes" in when:
+        policy["retriable_status_codes"] = [503]
+    if not is_one(places):
+        policy["retry_host_predicate"] = [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
                 "typed_config": {
@@ -115,12 +131,9 @@ def _again(when: str) -> dict[str, Any]:
                     "previous_hosts.v3.PreviousHostsPredicate"
                 },
             }
-        ],
+        ]
         # of two places, each draw is the one that just failed half the time
-        "host_selection_retry_max_attempts": 12,
-    }
-    if "retriable-status-codes" in when:
-        policy["retriable_status_codes"] = [503]
+        policy["host_selection_retry_max_attempts"] = 12
     return policy
 
 

@@ -1,7 +1,5 @@
 """The gateway process's own HTTP: the API reference and the description of events."""
 
-from litestar.handlers import HTTPRouteHandler
-
 from restock.gateway import pages, reference
 from restock.gateway.readiness import Services
 from restock.kernel.faults import NotFound
@@ -56,10 +54,10 @@ async def read_events() -> Reply[str]:
     return Reply(pages.events_page(), media_type=pages.HTML, headers=headers)
 
 
-ROUTES: list[HTTPRouteHandler] = [
+ROUTES = (
     read_openapi,
     read_reference,
     read_openapi_3_0,
     read_reference_file,
     read_events,
-]
+)

@@ -1,8 +1,8 @@
 """What may be reached through the gateway, as data. Anything not listed here is 404.
 
 Order matters: the first entry whose path fits is taken, so the exact ones stand above the tree
-they are in. A path that ends in a slash fits none, but for the sockets'. Services
-mount the full public path; nothing is rewritten.
+they are in, and what is asked for most stands first. A path that ends in a slash fits none, but
+for the sockets'. Services mount the full public path; nothing is rewritten.
 """
 
 from dataclasses import dataclass
@@ -64,11 +64,6 @@ class Route:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route(path="/api/auth/login", service=Service.AUTH, entry=Entry.PUBLIC, limit=Limit.LOGIN),
-    Route(path="/api/auth/register", service=Service.AUTH, entry=Entry.PUBLIC, limit=Limit.LOGIN),
-    Route(path="/api/auth/refresh", service=Service.AUTH, entry=Entry.PUBLIC),
-    Route(path="/api/auth", service=Service.AUTH, tree=True),
-    Route(path="/.well-known/jwks.json", service=Service.AUTH, entry=Entry.PUBLIC),
     Route(path="/api/inventory", service=Service.INVENTORY, repeat=Repeat.KEYED, tree=True),
     Route(path="/api/vendors", service=Service.VENDOR, repeat=Repeat.KEYED, tree=True),
     Route(
@@ -77,6 +72,11 @@ ROUTES: tuple[Route, ...] = (
         repeat=Repeat.KEYED,
         tree=True,
     ),
+    Route(path="/api/auth/login", service=Service.AUTH, entry=Entry.PUBLIC, limit=Limit.LOGIN),
+    Route(path="/api/auth/register", service=Service.AUTH, entry=Entry.PUBLIC, limit=Limit.LOGIN),
+    Route(path="/api/auth/refresh", service=Service.AUTH, entry=Entry.PUBLIC),
+    Route(path="/api/auth", service=Service.AUTH, tree=True),
+    Route(path="/.well-known/jwks.json", service=Service.AUTH, entry=Entry.PUBLIC),
     Route(path="/socket.io", service=Service.SOCKETS, entry=Entry.SOCKET, tree=True),
     Route(path="/health", service=Service.GATEWAY, entry=Entry.PUBLIC),
     Route(path="/docs", service=Service.GATEWAY, entry=Entry.PUBLIC, tree=True),
