@@ -13,7 +13,7 @@ from bench.figures import Line, at_least
 from bench.meter import Load
 from bench.shelves import LOW_EACH, PATTERN
 from bench.stage import Stage, wrk_side
-from restock.inventory.store import ledger
+from restock.inventory.store import changes
 
 OURS, LIMIT = "Restock", "pgbench"
 BEFORE = f"""\
@@ -34,10 +34,10 @@ async def ask(stage: Stage) -> list[Line]:
     tenant = await stage.tenant(restock, 0)
     shelves = await stage.shelves(restock, tenant)
     url = restock.environment("inventory")["RESTOCK_INVENTORY_DATABASE_URL"]
-    sql = ledger._COUNT
+    sql = changes.COUNT.one
     values = [
-        ":trace", ":workspace", item_of(":number"), ":quantity", None, ":account", ":reason",
-        None, None, None, ":key", ":hash",
+        ":workspace", item_of(":number"), ":quantity", None, ":account", ":reason", None, None,
+        None, ":key", ":hash", ":trace",
     ]  # fmt: skip
     file = stage.file("change.pgbench")
     file.write_text(pgbench.script(sql, await pgbench.parameter_types(url, sql), values, BEFORE))

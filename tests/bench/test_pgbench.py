@@ -6,7 +6,7 @@ import asyncpg
 
 from bench import pgbench
 from bench.questions.change_limit import BEFORE, item_of
-from restock.inventory.store import items, ledger
+from restock.inventory.store import changes, items
 
 
 def test_each_parameter_is_a_value_of_its_type() -> None:
@@ -21,7 +21,7 @@ async def test_the_statements_of_the_store_run(make_service, tmp_path: Path) -> 
     url = inventory.context.settings.database_url
     connection = await asyncpg.connect(url)
     try:
-        for sql in (ledger._COUNT, items._GET):
+        for sql in (changes.COUNT.one, items._GET):
             types = await pgbench.parameter_types(url, sql)
             values = [item_of("7") if name == "uuid" else None for name in types]
             text = pgbench.script(sql, types, values)

@@ -6,7 +6,8 @@ asks       nobody
 publishes  inventory.item.created|changed|archived, inventory.item.fell_low|ran_out|recovered
 consumes   nothing
 
-`store` is a package here: items, ledger, batches, and the parts their statements share.
+Beside the files every service has: rounds.py, in which changes of stock are written together.
+`store` is a package here: items, changes, ledger, batches, and the parts their statements share.
 """
 
 from restock.events.inventory import (
@@ -17,6 +18,7 @@ from restock.events.inventory import (
     ItemRanOut,
     ItemRecovered,
 )
+from restock.inventory.rounds import open_rounds
 from restock.inventory.routes import ROUTES
 from restock.kernel.service import Service
 
@@ -25,5 +27,6 @@ SERVICE = Service(
     port=3101,
     package="restock.inventory",
     routes=ROUTES,
+    open=open_rounds,
     publishes=(ItemCreated, ItemChanged, ItemArchived, ItemFellLow, ItemRanOut, ItemRecovered),
 )

@@ -115,6 +115,9 @@ def plan_all(wanted: Wanted, stocks: Mapping[UUID, Stock]) -> Plan:
     refused: list[Refused] = []
     for item_id, moves in by_item.items():
         stock = stocks.get(item_id)
+        if stock is not None and (made := _in_order(item_id, stock, moves)):
+            steps += made
+            continue
         obstacle = obstacle_to_movement(stock, sum((delta for _, delta in moves), Decimal(0)))
         if stock is None or obstacle is not None:
             obstacle = obstacle or Obstacle.MISSING
@@ -124,9 +127,7 @@ def plan_all(wanted: Wanted, stocks: Mapping[UUID, Stock]) -> Plan:
                 if _stands_in_the_way(delta, obstacle)
             ]
             continue
-        made = _in_order(item_id, stock, moves) or _in_order(
-            item_id, stock, sorted(moves, key=lambda move: move[1] < 0)
-        )
+        made = _in_order(item_id, stock, sorted(moves, key=lambda move: move[1] < 0))
         if made is None:
             arrivals = [(place, delta) for place, delta in moves if delta > 0]
             refused += [_refused(place, stock, Obstacle.TOO_LARGE) for place, _ in arrivals]

@@ -24,6 +24,7 @@ from restock.inventory.faults import (
     SkuTaken,
     VersionChanged,
 )
+from restock.inventory.rounds import Rounds
 from restock.inventory.schemas import (
     Batch,
     BatchResult,
@@ -36,7 +37,7 @@ from restock.inventory.schemas import (
     NewItem,
     NewMovement,
 )
-from restock.inventory.store import batches, items, ledger
+from restock.inventory.store import batches, changes, items, ledger
 from restock.inventory.store.items import KeyTaken, SkuExists
 from restock.inventory.store.ledger import Written
 from restock.kernel.database import Tx
@@ -170,7 +171,12 @@ async def archive_item(
 
 
 async def set_quantity(
-    tx: Tx, who: Principal, item_id: UUID, counted: NewCount, key: RequestKey | None
+    tx: Tx,
+    rounds: Rounds,
+    who: Principal,
+    item_id: UUID,
+    counted: NewCount,
+    key: RequestKey | None,
 ) -> Item:
     """Set an item's stock to what was counted.
 
@@ -192,14 +198,19 @@ async def set_quantity(
         tx,
         who,
         key,
-        change=lambda: ledger.count(tx, who, item_id, counted, key),
+        change=lambda: rounds.make(tx, changes.counted(who, item_id, counted, key)),
         again=lambda first: first.item,
         look=look,
     )
 
 
 async def add_movement(
-    tx: Tx, who: Principal, item_id: UUID, movement: NewMovement, key: RequestKey | None
+    tx: Tx,
+    rounds: Rounds,
+    who: Principal,
+    item_id: UUID,
+    movement: NewMovement,
+    key: RequestKey | None,
 ) -> Movement:
     """Add to an item's stock or take from it.
 
@@ -219,7 +230,7 @@ async def add_movement(
         tx,
         who,
         key,
-        change=lambda: ledger.add(tx, who, item_id, movement, key),
+        change=lambda: rounds.make(tx, changes.moved(who, item_id, movement, key)),
         again=lambda first: first.rows[0],
         look=look,
     )
@@ -255,10 +266,11 @@ async def add_movements(tx: Tx, who: Principal, batch: NewBatch, key: RequestKey
     )
     if key is not None:
         # before the items are locked; a repetition waits here for the rows of the first
-        await ledger.hold_key(tx, who, key.key)
-        first = await _first(tx, who, key)
+        if not await ledger.hold_key(tx, who, key.key):
+            raise KeyReused()
+        first = await ledger.written_under(tx, who, key.key)
         if first is not None:
-            return _as_first_answered(first)
+            return _as_first_answered(_same(first, key))
     stocks = await batches.lock(tx, who.workspace_id, [m.item_id for m in movements])
     wanted = [(movement.item_id, movement.delta) for movement in movements]
     if batch.mode == "all":
@@ -306,9 +318,16 @@ async def _first(tx: Tx, who: Principal, key: RequestKey | None) -> Written | No
     if key is None:
         return None
     first = await ledger.written_under(tx, who, key.key)
-    if first is None and await ledger.kept_beside(tx, who, key.key):
+    if first is not None:
+        return _same(first, key)
+    if await ledger.kept_beside(tx, who, key.key):
         raise KeyReused()
-    if first is not None and first.request_hash != key.hash:
+    return None
+
+
+def _same(first: Written, key: RequestKey) -> Written:
+    """What the request wrote when it came first. Raises KeyReused when that was another."""
+    if first.request_hash != key.hash:
         raise KeyReused()
     return first
 

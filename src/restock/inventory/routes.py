@@ -3,8 +3,6 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar.params import HeaderParameter
-
 from restock.inventory import operations
 from restock.inventory.faults import (
     BatchRefused,
@@ -15,6 +13,7 @@ from restock.inventory.faults import (
     SkuTaken,
     VersionChanged,
 )
+from restock.inventory.rounds import Rounds
 from restock.inventory.schemas import (
     Batch,
     Item,
@@ -31,11 +30,11 @@ from restock.kernel.idempotency import RequestKey
 from restock.kernel.identity import Principal
 from restock.kernel.paging import Page
 from restock.kernel.reply import Reply
-from restock.kernel.web import delete, get, patch, post
+from restock.kernel.web import Header, delete, get, patch, post
 
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", description="The ETag of the item as you read it."),
+    Header("If-Match", "The ETag of the item as you read it."),
 ]
 
 
@@ -123,9 +122,14 @@ async def archive_item(who: Principal, tx: Tx, item_id: UUID, if_match: IfMatch 
     summary="Set an item's stock to what was counted",
 )
 async def set_quantity(
-    who: Principal, tx: Tx, key: RequestKey | None, item_id: UUID, data: NewCount
+    who: Principal,
+    tx: Tx,
+    resources: Rounds,
+    key: RequestKey | None,
+    item_id: UUID,
+    data: NewCount,
 ) -> Reply[Item]:
-    return _tagged(await operations.set_quantity(tx, who, item_id, data, key))
+    return _tagged(await operations.set_quantity(tx, resources, who, item_id, data, key))
 
 
 @post(
@@ -137,9 +141,14 @@ async def set_quantity(
     summary="Add to an item's stock or take from it",
 )
 async def add_movement(
-    who: Principal, tx: Tx, key: RequestKey | None, item_id: UUID, data: NewMovement
+    who: Principal,
+    tx: Tx,
+    resources: Rounds,
+    key: RequestKey | None,
+    item_id: UUID,
+    data: NewMovement,
 ) -> Movement:
-    return await operations.add_movement(tx, who, item_id, data, key)
+    return await operations.add_movement(tx, resources, who, item_id, data, key)
 
 
 @get(

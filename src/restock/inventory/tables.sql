@@ -18,9 +18,10 @@ CREATE TABLE items (
     quantity      numeric(15, 6) NOT NULL CHECK (quantity >= 0 AND quantity < 1000000000),
     -- NULL: never low
     min_threshold numeric(15, 6) CHECK (min_threshold >= 0 AND min_threshold < 1000000000),
-    -- The alert's state follows from stock and threshold, so it can't drift from them.
-    is_low        boolean        NOT NULL
-                  GENERATED ALWAYS AS (coalesce(quantity <= min_threshold, false)) STORED,
+    -- The stock while it is low, NULL while it isn't: it follows from stock and threshold, so it
+    -- can't drift from them.
+    low_quantity  numeric(15, 6) GENERATED ALWAYS AS (
+                      CASE WHEN quantity <= min_threshold THEN quantity END) STORED,
     -- rises by one with every change of the item; a batch changes it once a movement
     version       bigint         NOT NULL DEFAULT 1,
     -- how many rows its ledger has: the last one's seq
@@ -31,13 +32,16 @@ CREATE TABLE items (
     PRIMARY KEY (workspace_id, id)
 ) WITH (fillfactor = 80);
 
--- A change of stock touches no indexed column (but is_low at a crossing), so PostgreSQL writes
--- the new row into the same page and no index at all. That is why low stock has no index by
--- quantity: the few low items are sorted when they are asked for.
+-- A change of stock that isn't low, before or after, touches no indexed column, so PostgreSQL
+-- writes the new row into the same page and no index at all. That is why low stock is indexed by
+-- low_quantity: only what is low pays for its order.
 --
 -- Ids are UUIDv7: their order is the order of creation, so these serve "newest first".
 CREATE INDEX items_live ON items (workspace_id, id) WHERE archived_at IS NULL;
-CREATE INDEX items_low ON items (workspace_id, id) WHERE is_low AND archived_at IS NULL;
+CREATE INDEX items_low ON items (workspace_id, id)
+    WHERE low_quantity IS NOT NULL AND archived_at IS NULL;
+CREATE INDEX items_lowest ON items (workspace_id, low_quantity, id)
+    WHERE low_quantity IS NOT NULL AND archived_at IS NULL;
 CREATE INDEX items_category
     ON items (workspace_id, casefold(category COLLATE pg_unicode_fast), id)
     WHERE archived_at IS NULL;
@@ -47,6 +51,9 @@ CREATE UNIQUE INDEX items_sku ON items (workspace_id, sku)
 
 -- Every change of stock, the first one included, for good. The service can't change or delete
 -- a row: it has no such right. seq counts an item's rows without a gap.
+--
+-- No foreign key, which would look for the item once more for each row: a row is made of what the
+-- same statement wrote to its item, and nobody who writes here may delete an item.
 CREATE TABLE ledger (
     workspace_id      uuid           NOT NULL,
     item_id           uuid           NOT NULL,
@@ -73,7 +80,6 @@ CREATE TABLE ledger (
     -- what of the answer can't be read from the row itself (see store/ledger.py)
     answer            jsonb,
     PRIMARY KEY (workspace_id, item_id, seq),
-    FOREIGN KEY (workspace_id, item_id) REFERENCES items (workspace_id, id),
     CHECK (num_nulls(key, position, request_hash) IN (0, 3))
 );
 CREATE UNIQUE INDEX ledger_key ON ledger (workspace_id, user_id, key, position)
@@ -131,6 +137,27 @@ BEGIN
     RETURN NOT EXISTS (
         SELECT FROM kept_answers
         WHERE workspace_id = workspace AND user_id = account AND key = wanted);
+END $$;
+
+-- The same for the requests of a round, which waits for nobody: the places, from 1, of those that
+-- have no key, or one that nobody else holds and under which nothing was done yet.
+CREATE FUNCTION hold_keys(workspace uuid, accounts uuid[], wanted text[]) RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    held bigint[] := ARRAY(
+        SELECT place FROM unnest(accounts, wanted) WITH ORDINALITY asked (account, key, place)
+        WHERE key IS NULL OR pg_try_advisory_xact_lock(
+            hashtextextended(concat_ws(' ', workspace, account, key), 0)));
+BEGIN
+    RETURN QUERY
+        SELECT place FROM unnest(accounts, wanted) WITH ORDINALITY asked (account, key, place)
+        WHERE place = ANY (held)
+          AND NOT EXISTS (
+              SELECT FROM kept_answers k
+              WHERE k.workspace_id = workspace AND k.user_id = account AND k.key = asked.key)
+          AND NOT EXISTS (
+              SELECT FROM ledger l
+              WHERE l.workspace_id = workspace AND l.user_id = account AND l.key = asked.key);
 END $$;
 
 -- The least the service needs. No DELETE on items; on the ledger nothing but reading and adding.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from restock.inventory.domain import Plan, Stock
 from restock.inventory.schemas import BatchMovement, Movement
-from restock.inventory.store.parts import ALERTS, ROW, compose
+from restock.inventory.store.parts import ROW, alerts, compose
 from restock.kernel.database import Tx
 from restock.kernel.idempotency import RequestKey
 from restock.kernel.identity import Principal
@@ -60,7 +60,7 @@ WITH step AS (
 ), told AS ({alerts})
 SELECT {row} FROM written
 """,
-    alerts=ALERTS,
+    alerts=alerts(),
     row=ROW,
 )
 
@@ -70,7 +70,7 @@ async def lock(tx: Tx, workspace_id: UUID, item_ids: Sequence[UUID]) -> dict[UUI
 
     They are locked in the order of their ids, so that two batches never wait for each other.
     """
-    rows = await tx.fetch(_LOCK, workspace_id, sorted(set(item_ids)))
+    rows = await tx.fetch(_LOCK, workspace_id, list(set(item_ids)))
     return {
         row["id"]: Stock(row["quantity"], row["version"], row["moves"], row["archived"])
         for row in rows
@@ -112,4 +112,4 @@ async def write(
     )
     wake_after_commit(tx)
     places = {(step.item_id, step.seq): step.place for step in plan.steps}
-    return {places[row["item_id"], row["seq"]]: Movement(**row) for row in rows}
+    return {places[row["item_id"], row["seq"]]: Movement(*row) for row in rows}

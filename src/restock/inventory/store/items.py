@@ -45,7 +45,7 @@ WITH fresh AS MATERIALIZED (
 ), told AS ({alerts})
 SELECT {item} FROM changed
 """,
-    unkept=compose(UNKEPT, key="$11::text", user_id="$3::uuid"),
+    unkept=compose(UNKEPT, key="$11::text", workspace_id="$2", user_id="$3::uuid"),
     kept_item=KEPT_ITEM,
     alerts=alerts_after("inventory.item.created"),
     item=ITEM,
@@ -99,13 +99,14 @@ WHERE workspace_id = $1 AND id = $2 AND archived_at IS NULL
 _LOW_STOCK = compose(
     """
 SELECT {item} FROM items
-WHERE workspace_id = $1 AND is_low AND archived_at IS NULL
-  AND ($2::numeric IS NULL OR (items.quantity, id) > ($2, $3::uuid))
-ORDER BY items.quantity, id
-LIMIT $4
+WHERE workspace_id = $1 AND low_quantity IS NOT NULL AND archived_at IS NULL {after}
+ORDER BY low_quantity, id
+LIMIT $2
 """,
     item=ITEM,
 )
+
+_LOWER = "AND (low_quantity, id) > ($3, $4)"
 
 _NEWEST = compose(
     "SELECT {item} FROM items WHERE workspace_id = $1 AND archived_at IS NULL", item=ITEM
@@ -158,7 +159,7 @@ async def create(tx: Tx, who: Principal, new: NewItem, key: RequestKey | None) -
     if row is None:
         raise KeyTaken
     wake_after_commit(tx)
-    return Item(**row)
+    return Item(*row)
 
 
 async def edit(
@@ -190,7 +191,7 @@ async def edit(
     if row is None:
         return None
     wake_after_commit(tx)
-    return Item(**row)
+    return Item(*row)
 
 
 async def archive(
@@ -206,7 +207,7 @@ async def archive(
 async def get(tx: Tx, workspace_id: UUID, item_id: UUID) -> Item | None:
     """An item that isn't archived."""
     row = await tx.fetchrow(_GET, workspace_id, item_id)
-    return None if row is None else Item(**row)
+    return None if row is None else Item(*row)
 
 
 async def stock_of(tx: Tx, workspace_id: UUID, item_id: UUID) -> Stock | None:
@@ -250,18 +251,19 @@ async def newest(
             values.append(value)
             sql.append(condition.replace("{}", f"${len(values)}"))
     if low is not None:
-        sql.append("AND is_low" if low else "AND NOT is_low")
+        sql.append("AND low_quantity IS NOT NULL" if low else "AND low_quantity IS NULL")
     sql.append("ORDER BY id DESC LIMIT $2")
-    return [Item(**row) for row in await tx.fetch(" ".join(sql), *values)]
+    return [Item(*row) for row in await tx.fetch(" ".join(sql), *values)]
 
 
 async def low_stock(
     tx: Tx, workspace_id: UUID, after: tuple[Decimal, UUID] | None, limit: int
 ) -> list[Item]:
     """Items at or below their threshold, lowest stock first; at most `limit` + 1."""
-    quantity, item_id = after or (None, None)
-    rows = await tx.fetch(_LOW_STOCK, workspace_id, quantity, item_id, limit + 1)
-    return [Item(**row) for row in rows]
+    # a condition that is there or not, rather than one that may be NULL: the index starts with it
+    sql = compose(_LOW_STOCK, after=_LOWER if after else "")
+    rows = await tx.fetch(sql, workspace_id, limit + 1, *(after or ()))
+    return [Item(*row) for row in rows]
 
 
 async def unique(statement: Awaitable[T]) -> T:

@@ -1,0 +1,328 @@
+"""Changes written together give what they would give one by one."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from restock.inventory import rounds as rounds_module
+from restock.inventory.rounds import ALONE_MOST, Rounds, open_rounds
+from restock.inventory.schemas import NewCount, NewMovement
+from restock.inventory.store import changes
+from restock.inventory.store.items import KeyTaken
+from restock.kernel.database import Database, DatabaseAway
+from restock.kernel.idempotency import RequestKey
+from restock.kernel.identity import Principal
+
+
+def principal(account):
+    return Principal(
+        account.user_id,
+        account.workspace_id,
+        "",
+        "",
+        "user",
+        "owner",
+        uuid4(),
+        datetime.now(UTC),
+        "",
+    )
+
+
+def movement(account, item, delta, key=None):
+    new = NewMovement(delta=Decimal(delta), reason="sale")
+    held = None if key is None else RequestKey(key, b"")
+    return changes.moved(principal(account), UUID(item["id"]), new, held)
+
+
+def count(account, item, quantity, version=None):
+    new = NewCount(quantity=Decimal(quantity), reason="stocktaking", expected_version=version)
+    return changes.counted(principal(account), UUID(item["id"]), new, None)
+
+
+async def make(database, rounds, change):
+    """A change as a request makes it."""
+    async with database.tx(single=True) as tx:
+        return await rounds.make(tx, change)
+
+
+class Gate:
+    """Stands in for the store: notes each round, which waits until the gate is open."""
+
+    def __init__(self, monkeypatch):
+        self.rounds = []
+        self.begun = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self._make_all = changes.make_all
+        monkeypatch.setattr(rounds_module.changes, "make_all", self.make_all)
+
+    async def make_all(self, tx, together):
+        self.rounds.append(together)
+        self.begun.set()
+        await self.open.wait()
+        return await self._make_all(tx, together)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    return Gate(monkeypatch)
+
+
+KEPT_WAITING = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+"""
+
+
+@asynccontextmanager
+async def busy_alone(room, who):
+    """As many changes as are written alone wait for items that somebody has: rounds are next."""
+    items = [await room.made(who) for _ in range(ALONE_MOST)]
+    async with room.service.context.database.tx() as tx:
+        await tx.execute(
+            "SELECT FROM items WHERE workspace_id = $1 AND id = ANY ($2) FOR UPDATE",
+            who.workspace_id,
+            [UUID(item["id"]) for item in items],
+        )
+        waiting = [asyncio.create_task(room.move(who, item, -1)) for item in items]
+        async with asyncio.timeout(10):
+            while await tx.fetchval(KEPT_WAITING) < ALONE_MOST:
+                await asyncio.sleep(0.01)
+        yield
+        assert not any(task.done() for task in waiting)
+    assert {answer.status for answer in await asyncio.gather(*waiting)} == {201}
+
+
+async def test_each_of_a_round_has_its_own_answer(room, ada, eve, gate):
+    item, low, gone, counted = [await room.made(ada, quantity=10) for _ in range(4)]
+    others = [await room.made(ada, quantity=10) for _ in range(5)]
+    hers = await room.made(eve)
+    await room.archive(ada, gone)
+    done = await room.move(ada, item, -1, key="done")
+    async with busy_alone(room, ada):
+        gate.open.clear()
+        first = asyncio.create_task(room.move(ada, others[0], -1))
+        await gate.begun.wait()
+        asked = [
+            room.move(ada, others[1], -1, key="fresh"),
+            room.move(ada, low, -11),
+            room.move(ada, gone, -1),
+            room.move(ada, hers, -1),
+            room.move(ada, item, -1, key="done"),
+            room.move(ada, others[2], -1, key="done"),
+            room.move(ada, others[3], 999_999_999),
+            room.move(ada, others[4], -2, note="n", ref="r", occurredAt="2020-01-01T00:00:00Z"),
+            room.count(ada, counted, 5, expectedVersion=7),
+            room.count(ada, others[0], 5, expectedVersion=2),
+        ]
+        tasks = [asyncio.create_task(call) for call in asked]
+        queue = room.service.context.resources._queues[ada.workspace_id]
+        async with asyncio.timeout(10):
+            while len(queue.waiting) < len(tasks):
+                await asyncio.sleep(0.01)
+        gate.open.set()
+        answers = await asyncio.gather(first, *tasks)
+    assert [answer.status for answer in answers] == [
+        201, 201, 409, 404, 404, 201, 422, 422, 201, 409, 200
+    ]  # fmt: skip
+    assert answers[5].json == done.json
+    assert answers[2].json["available"] == 10
+    assert answers[9].json["version"] == 1
+    assert (answers[8].json["note"], answers[8].json["occurredAt"]) == ("n", "2020-01-01T00:00:00Z")
+    # one alone, then all movements but the second under a key, then it and what remains
+    assert len(gate.rounds[1]) == 7
+    assert await room.stock(ada, item) == 9
+    assert await room.stock(ada, others[0]) == 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_interleaving_on_few_items_is_as_one_by_one(room, ada, eve, seed, gate):
+    chance = random.Random(seed)
+    items = [
+        (who, await room.made(who, quantity=chance.randrange(8), minThreshold=4))
+        for who in (ada, ada, ada, eve)
+    ]
+
+    async def ask(number):
+        who, item = chance.choice(items)
+        key = chance.choice([None, f"k{number}", f"k{number % 7}"])
+        if chance.random() < 0.3:
+            version = chance.choice([None, None, 3])
+            more = {} if version is None else {"expectedVersion": version}
+            return await room.count(who, item, chance.randrange(10), key=key, **more)
+        return await room.move(who, item, chance.choice([-5, -3, -2, -1, 1, 2, 4]), key=key)
+
+    answers = await asyncio.gather(*(ask(number) for number in range(80)))
+    assert {answer.status for answer in answers} <= {200, 201, 404, 409, 422}
+    assert any(len(together) > 1 for together in gate.rounds)
+    assert all(len({change.who.workspace_id for change in r}) == 1 for r in gate.rounds)
+    rows = {}
+    alerts = []
+    for who, item in items:
+        stock, edges = Decimal(0), []
+        for row in reversed(await room.logs(who, item)):
+            assert (row["previousQuantity"], row["seq"]) == (stock, len(edges) + 1)
+            edges.append(edges_of(stock, row["newQuantity"], first=row["seq"] == 1))
+            stock = row["newQuantity"]
+            rows[row["id"]] = row
+        read = (await room.read(who, item)).json
+        assert (read["quantity"], read["version"]) == (stock, len(edges))
+        alerts += [word for words in edges for word in words]
+    made = {answer.json["id"]: answer.json for answer in answers if answer.status == 201}
+    assert all(rows[movement_id] == row for movement_id, row in made.items())
+    counts = {a.body for a in answers if a.status == 200}
+    assert len(rows) == len(items) + len(made) + len(counts)
+    assert sorted(alerts) == sorted(await room.alerts(ada) + await room.alerts(eve))
+
+
+def edges_of(before, after, *, first):
+    """The alerts of a change of an item with the threshold 4; a new item had none before."""
+    was_low = before <= 4 and not first
+    return [
+        word
+        for word, happened in (
+            ("fell_low", after <= 4 and not was_low),
+            ("ran_out", after == 0 and before > 0),
+            ("recovered", was_low and after > 4),
+        )
+        if happened
+    ]
+
+
+async def test_what_a_round_did_not_get_at_once_it_leaves_out(room, ada):
+    free, taken, keyed = [await room.made(ada) for _ in range(3)]
+    database = room.service.context.database
+    async with database.tx() as other:
+        await other.execute("SELECT hold_key($1, $2, 'k')", ada.workspace_id, ada.user_id)
+        await other.execute(
+            "SELECT FROM items WHERE workspace_id = $1 AND id = $2::text::uuid FOR UPDATE",
+            ada.workspace_id,
+            taken["id"],
+        )
+        asked = [movement(ada, item, -1) for item in (free, taken)] + [
+            movement(ada, keyed, -1, "k")
+        ]
+        async with database.tx(single=True) as tx:
+            made = await changes.make_all(tx, asked)
+    assert [row is not None for row in made] == [True, False, False]
+
+
+async def test_who_goes_away_is_written_whole_or_not_at_all(room, ada, gate):
+    items = [await room.made(ada, quantity=10) for _ in range(4)]
+    database, rounds = room.service.context.database, Rounds(room.service.context.database)
+    gate.open.clear()
+    alone = [movement(ada, await room.made(ada), -1) for _ in range(ALONE_MOST)]
+    tasks = [
+        asyncio.create_task(make(database, rounds, change))
+        for change in [*alone, *(movement(ada, item, -1) for item in items)]
+    ]
+    await gate.begun.wait()
+    in_round, waiting = tasks[ALONE_MOST], tasks[-1]
+    in_round.cancel()
+    waiting.cancel()
+    gate.open.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [
+        *[False] * ALONE_MOST, True, False, False, True
+    ]  # fmt: skip
+    await rounds.drain()
+    assert [await room.stock(ada, item) for item in items] == [9, 9, 9, 10]
+    assert rounds._queues == {}
+
+
+async def test_nobody_is_told_of_a_round_that_was_lost(room, ada, gate, postgres):
+    items = [await room.made(ada, quantity=10) for _ in range(ALONE_MOST + 6)]
+    database = room.service.database_name
+    owner = await asyncpg.connect(postgres.owner_url("inventory", database=database))
+    admin = await asyncpg.connect(postgres.admin_url(database=database))
+    try:
+        # where every change stands still, half done
+        await owner.execute("BEGIN; LOCK TABLE ledger IN SHARE MODE")
+        tasks = [asyncio.create_task(room.move(ada, item, -1)) for item in items]
+        for standing in (ALONE_MOST + 1, 1):
+            async with asyncio.timeout(10):
+                while len(lost := await admin.fetch(STANDING)) < standing:
+                    await asyncio.sleep(0.01)
+            for row in lost:
+                await admin.execute("SELECT pg_terminate_backend($1, 5000)", row["pid"])
+        answers = await asyncio.gather(*tasks)
+    finally:
+        await owner.close()
+        await admin.close()
+    assert [len(together) for together in gate.rounds] == [1, 5]
+    assert {answer.status for answer in answers} == {503}
+    assert {await room.stock(ada, item) for item in items} == {10}
+
+
+STANDING = """
+SELECT pid FROM pg_locks WHERE relation = 'ledger'::regclass AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+async def test_a_round_that_was_undone_is_written_one_by_one(room, ada, monkeypatch):
+    async def undone(_tx, _together):
+        raise KeyTaken
+
+    monkeypatch.setattr(rounds_module.changes, "make_all", undone)
+    items = [await room.made(ada, quantity=10) for _ in range(20)]
+    answers = await asyncio.gather(*(room.move(ada, item, -1) for item in items))
+    assert {answer.status for answer in answers} == {201}
+
+
+@pytest.mark.parametrize("failure", [DatabaseAway(), OSError(), asyncpg.AdminShutdownError()])
+async def test_a_round_that_may_be_committed_is_not_written_again(room, ada, monkeypatch, failure):
+    make_all = changes.make_all
+
+    async def lost(tx, together):
+        await make_all(tx, together)
+        raise failure
+
+    monkeypatch.setattr(rounds_module.changes, "make_all", lost)
+    items = [await room.made(ada, quantity=10) for _ in range(20)]
+    database, rounds = room.service.context.database, Rounds(room.service.context.database)
+    calls = [make(database, rounds, movement(ada, item, -1)) for item in items]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert failure in answers
+    assert {await room.stock(ada, item) for item in items} == {9}
+
+
+async def test_two_workers_never_lose_a_change_nor_wait_in_a_circle(room, ada, gate):
+    items = [await room.made(ada, quantity=100, minThreshold=None) for _ in range(12)]
+    mine = room.service.context.database
+    other = Database(room.service.context.settings.database_url, size=4)
+    await other.open()
+    try:
+        workers = [(mine, Rounds(mine)), (other, Rounds(other))]
+        calls = []
+        for number in range(240):
+            database, rounds = workers[number % 2]
+            item = items[number * 7 % 12] if number % 4 < 2 else items[11 - number * 5 % 12]
+            calls.append(make(database, rounds, movement(ada, item, -1, f"k{number}")))
+        made = await asyncio.gather(*calls)
+    finally:
+        await other.close()
+    assert all(row is not None for row in made)
+    assert any(len(together) > 1 for together in gate.rounds)
+    assert sum([await room.stock(ada, item) for item in items]) == 1200 - 240
+
+
+async def test_a_stop_waits_for_the_round_under_way(room, ada, gate):
+    items = [await room.made(ada, quantity=10) for _ in range(6)]
+    database = room.service.context.database
+    gate.open.clear()
+    async with open_rounds(room.service.context) as rounds:
+        tasks = [
+            asyncio.create_task(make(database, rounds, movement(ada, item, -1))) for item in items
+        ]
+        await gate.begun.wait()
+        asyncio.get_running_loop().call_soon(gate.open.set)
+    assert all(asked.done() for asked in tasks[ALONE_MOST : ALONE_MOST + 1])
+    await asyncio.gather(*tasks)
+    assert {await room.stock(ada, item) for item in items} == {9}
