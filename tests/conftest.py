@@ -15,6 +15,7 @@ from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
+from restock.engines.streams import bring_streams
 from restock.kernel.migrate import migrate
 from restock.system import load
 from tests.fixtures.running import RunningService, running_service
@@ -54,6 +55,7 @@ async def nats(scratch: Path) -> AsyncIterator[NatsEngine]:
     directory = DataDir.claim(Path(tempfile.mkdtemp(prefix="nats-", dir=scratch)))
     engine = NatsEngine(directory, port=free_port())
     await engine.start()
+    await bring_streams(engine.operator_env(), within_s=30)
     yield engine
     await engine.stop()
     directory.release()

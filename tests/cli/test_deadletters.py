@@ -1,7 +1,8 @@
 """`restock deadletters` where there is nothing to list."""
 
 from restock.cli.deadletters import read_all, replay_one
-from restock.engines.nats import NatsEngine, connect
+from restock.engines.nats import NatsEngine
+from restock.engines.streams import connect
 
 
 async def test_a_system_that_never_had_one_has_none(nats: NatsEngine) -> None:

@@ -13,10 +13,10 @@ from restock.cli.story import Story
 from restock.engines.binaries import nats_server
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, NoSuchHost
-from restock.engines.nats import Credential, connect
+from restock.engines.nats import Credential
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
-from restock.engines.streams import ensure_streams
+from restock.engines.streams import connect, ensure_streams
 from tests.cli.commands import free_offset, ran
 
 SERVICES = ("AUTH", "INVENTORY", "NOTIFICATION", "VENDOR")
@@ -73,7 +73,7 @@ async def test_a_nats_without_jetstream(tmp_path: Path) -> None:
 
 
 async def test_a_nats_that_is_away_is_not_waited_for_long(monkeypatch) -> None:
-    monkeypatch.setattr("restock.engines.nats.CONNECT_S", 0.2)
+    monkeypatch.setattr("restock.engines.streams.CONNECT_S", 0.2)
     with pytest.raises(EngineError, match="ConnectionRefused"):
         await connect(f"nats://127.0.0.1:{free_port()}", Credential("operator", "x"))
 

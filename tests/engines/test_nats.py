@@ -16,9 +16,9 @@ from nats.js.errors import APIError
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, PortTaken
 from restock.engines.names import SERVICES
-from restock.engines.nats import Credential, NatsEngine, connect
+from restock.engines.nats import Credential, NatsEngine
 from restock.engines.ports import free_port, listen
-from restock.engines.streams import LARGEST_BYTES, definition, ensure_streams
+from restock.engines.streams import LARGEST_BYTES, connect, definition, ensure_streams
 
 
 class Denials:

@@ -5,9 +5,10 @@ from pathlib import Path
 import asyncpg
 
 from restock.engines.datadir import DataDir
-from restock.engines.nats import NatsEngine, connect
+from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
+from restock.engines.streams import connect
 
 NAME = "a b'c\"d %s \\n é"
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
-from litestar.params import HeaderParameter
 
 from restock.events.inventory import ItemFellLow
 from restock.kernel import outbox
@@ -17,7 +16,7 @@ from restock.kernel.identity import Principal
 from restock.kernel.paging import Page
 from restock.kernel.reply import Reply
 from restock.kernel.service import Service
-from restock.kernel.web import delete, get, patch, post
+from restock.kernel.web import Header, delete, get, patch, post
 from restock.kernel.wire import Answer, Quantity, Text, Wire
 
 TABLE = """
@@ -129,7 +128,7 @@ async def create_slow(who: Principal, tx: Tx, resources: Any, data: NewNote) -> 
 async def create_with_version(
     who: Principal,
     tx: Tx,
-    if_match: Annotated[str | None, HeaderParameter(name="If-Match")],
+    if_match: Annotated[str | None, Header("If-Match")],
     data: NewNote,
 ) -> Note:
     if if_match is None:
@@ -155,7 +154,7 @@ async def list_notes(who: Principal, tx: Tx, page: Page) -> Reply[list[Note]]:
 
 @get("/api/notes/{note_id:uuid}")
 async def get_note(
-    who: Principal, note_id: UUID, if_match: Annotated[str | None, HeaderParameter(name="If-Match")]
+    who: Principal, note_id: UUID, if_match: Annotated[str | None, Header("If-Match")]
 ) -> Answer:
     return Answer()
 

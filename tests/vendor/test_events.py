@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from restock.engines.nats import connect
+from restock.engines.streams import connect
 from restock.events.vendor import (
     RequestFulfilled,
     RequestOpened,

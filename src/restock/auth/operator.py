@@ -21,7 +21,6 @@ async def create_admin(
     if problem is not None:
         raise Invalid(errors=[FieldError("/password", problem)])
     database = Database(database_url, size=1, application="restock account")
-    await database.open()
     try:
         async with database.tx() as tx:
             account = await operations.create_admin(

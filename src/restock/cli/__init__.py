@@ -16,8 +16,10 @@ COMMANDS = {
     "demo": ("restock.cli.demo", "Fill a workspace with things to look at."),
     "replay": ("restock.cli.replay", "Drive recorded sales through the system."),
     "contracts": ("restock.cli.contracts", "Write the contracts from the code."),
+    "forkserver": ("restock.cli.forkserver", "Fork workers."),
+    "streams": ("restock.cli.streams", "Bring the streams up to date."),
 }
-HIDDEN = ("contracts",)
+HIDDEN = ("contracts", "forkserver", "streams")
 
 
 class LazyGroup(click.Group):

@@ -13,6 +13,7 @@ from restock.kernel.settings import ServiceSettings, SettingsError, load
 from restock.system import ENVOY_ADMIN_PORT, NATS_PORT, PARTS, PUBLIC_PORT
 
 LOOPBACK = "127.0.0.1"
+OTHER_CONNECTIONS = 40  # of commands, of whoever looks; PostgreSQL keeps some for its own
 
 
 class PublicSettings(ServiceSettings):
@@ -43,12 +44,13 @@ class Address:
 
 @dataclass(frozen=True)
 class Addresses:
-    """All of them. `workers` is the number of workers of each service; `nats` is None when a
-    server elsewhere is used."""
+    """All of them. `workers` is the number of workers of each service, `connections` how many to
+    PostgreSQL they and others may have; `nats` is None when a server elsewhere is used."""
 
     offset: int
     services: dict[str, Address]
     workers: dict[str, int]
+    connections: int
     sockets: list[Address]
     public: Address
     admin: Address
@@ -68,6 +70,7 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
     services: dict[str, Address] = {}
     workers: dict[str, int] = {}
     sockets: list[Address] = []
+    connections = OTHER_CONNECTIONS
     for name, part in PARTS.items():
         settings = load(ServiceSettings, name, environ)
         port = settings.port or part.port + offset
@@ -75,6 +78,8 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
         host_variable = f"RESTOCK_{name.upper()}_HOST"
         services[name] = Address(name, settings.host, port, variable, host_variable)
         workers[name] = settings.workers
+        if part.database:
+            connections += settings.workers * (settings.pool_size + 1)  # one asks how it is
         if part.worker_ports is not None:
             first = part.worker_ports + offset
             sockets += [
@@ -100,7 +105,7 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
     nats = None
     if not environ.get("RESTOCK_NATS_URL"):
         nats = Address("NATS", LOOPBACK, NATS_PORT + offset, "--port-offset")
-    found = Addresses(offset, services, workers, sockets, public, admin, nats)
+    found = Addresses(offset, services, workers, connections, sockets, public, admin, nats)
     _require_sound(found)
     return found
 

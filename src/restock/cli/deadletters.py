@@ -17,8 +17,8 @@ from nats.js import JetStreamContext
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
-from restock.engines.nats import Credential, connect
-from restock.engines.streams import DEADLETTERS
+from restock.engines.nats import Credential
+from restock.engines.streams import DEADLETTERS, connect
 from restock.kernel.settings import environment
 
 

@@ -1,6 +1,7 @@
 """Asking a service how it is, with nothing but a connection."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +22,19 @@ async def ask_health(host: str, port: int, *, timeout_s: float = 10.0) -> dict[s
     except (OSError, TimeoutError):
         return {}
     return _parsed(raw)
+
+
+def failing(said: Mapping[str, Any]) -> str:
+    """Why a part isn't ready, as its health tells it."""
+    if not said:
+        return "no answer"
+    checks = {name: state for name, state in said.get("checks", {}).items() if state != "ok"}
+    for name, health in said.get("services", {}).items():
+        state = health.get("status", "no answer") if isinstance(health, dict) else health
+        if state != "ready":
+            checks[name] = state
+    shown = ", ".join(f"{name} {state}" for name, state in checks.items())
+    return shown or str(said.get("status", f"HTTP {said.get('http')}"))
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """The whole system on one machine: engines, databases, workers, gateway; from start to drain."""
 
 import asyncio
-import importlib
-import os
 import shutil
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,15 +12,16 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from restock.cli.addresses import Address, Addresses
-from restock.cli.health import ask_health
+from restock.cli.health import ask_health, failing
 from restock.cli.story import Story
 from restock.engines.datadir import DataDir, log_end
 from restock.engines.failures import EngineError
+from restock.engines.forkserver import ForkServer
 from restock.engines.local import forget_facts, write_facts
-from restock.engines.nats import OPERATOR_PASSWORD, NatsEngine, bring_streams
+from restock.engines.names import OPERATOR_PASSWORD
+from restock.engines.nats import NatsEngine
 from restock.engines.postgres import PostgresEngine, require_version
 from restock.engines.running import Engine
-from restock.engines.streams import replicas_of
 from restock.kernel.revision import is_current
 from restock.kernel.supervisor import Child, Supervisor
 from restock.system import PARTS
@@ -59,6 +57,7 @@ class LocalSystem:
         self._story = story
         self._postgres: PostgresEngine | None = None
         self._nats: NatsEngine | None = None
+        self._forks: ForkServer | None = None
         self._supervisor: Supervisor | None = None
         self._exits: dict[str, int] = {}
         self._unready: dict[str, dict[str, Any]] = {}  # what each said of itself last
@@ -76,9 +75,9 @@ class LocalSystem:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 return
-            await starting
+            forks = await starting
             self._supervisor = Supervisor(
-                self._children(), self._story, records=self._directory.records
+                self._children(forks), self._story, records=self._directory.records
             )
             supervising = asyncio.create_task(self._supervisor.run(halt))
             waiting = asyncio.create_task(self._until_ready())
@@ -98,7 +97,7 @@ class LocalSystem:
 
     async def _drain(
         self,
-        starting: "asyncio.Task[None]",
+        starting: "asyncio.Task[ForkServer]",
         supervising: "asyncio.Task[None] | None",
         halt: asyncio.Event,
     ) -> None:
@@ -123,25 +122,33 @@ class LocalSystem:
             raise failures[0]
 
     def _engines(self) -> list[Engine]:
-        return [engine for engine in (self._postgres, self._nats) if engine is not None]
+        parts = (self._postgres, self._nats, self._forks)
+        return [engine for engine in parts if engine is not None]
 
-    async def _start_engines(self) -> None:
-        """The engines no URL replaces, side by side, then the tables."""
-        jobs = []
+    async def _start_engines(self) -> ForkServer:
+        """The fork server and the engines no URL replaces, side by side, then the tables."""
+        self._forks = ForkServer(
+            self._environ,
+            records=self._directory.records,
+            log_path=self._directory.log_path(ForkServer.name),
+            log=self._story,
+        )
+        jobs = [self._forks.start()]
         databases = [name for name, part in PARTS.items() if part.database]
         if not all(self._environ.get(_url_variable(name)) for name in databases):
-            self._postgres = PostgresEngine(self._directory, log=self._story)
+            self._postgres = PostgresEngine(
+                self._directory,
+                options={"max_connections": str(self._addresses.connections)},
+                log=self._story,
+            )
             jobs.append(self._start_postgres(self._postgres))
         if self._addresses.nats is not None:
             self._nats = NatsEngine(
                 self._directory,
                 port=self._addresses.nats.port,
-                replicas=replicas_of(self._environ),
                 log=self._story,
             )
             jobs.append(self._nats.start())
-        else:
-            jobs.append(self._bring_streams())
         # All of them are waited for even when one fails: what was started must be stopped whole.
         for result in await asyncio.gather(*jobs, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -149,10 +156,13 @@ class LocalSystem:
         write_facts(self._directory.root, self._facts())
         running = [f"{engine.name} (pid {engine.pid})" for engine in self._engines()]
         self._story.say(f"engines ready: {', '.join(running) or 'those of the settings'}")
-        await self._migrate({name: self._migrate_url(name) for name in databases})
+        urls = {name: self._migrate_url(name) for name in databases}
+        await self._bring_streams(self._forks)
+        await self._migrate(self._forks, urls)
         for name in databases:
             if url := self._environ.get(_url_variable(name)):
                 await (await _connect(name, url)).close()
+        return self._forks
 
     async def _start_postgres(self, postgres: PostgresEngine) -> None:
         await postgres.start()
@@ -163,27 +173,40 @@ class LocalSystem:
                 kind="warn",
             )
 
-    async def _bring_streams(self) -> None:
-        if await bring_streams(self._environ) is None:
+    async def _bring_streams(self, forks: ForkServer) -> None:
+        names = ("RESTOCK_NATS_URL", "RESTOCK_NATS_OPERATOR_USER", OPERATOR_PASSWORD)
+        env = {name: self._environ[name] for name in names if self._environ.get(name)}
+        if self._nats is not None:
+            env = self._nats.operator_env()
+        elif OPERATOR_PASSWORD not in env:
             self._story.say(
                 f"streams are left as they are: {OPERATOR_PASSWORD} is not set", kind="warn"
             )
+            return
+        if replicas := self._environ.get("RESTOCK_STREAM_REPLICAS"):
+            env["RESTOCK_STREAM_REPLICAS"] = replicas
+        await self._run(forks, ["streams"], env, "the streams were not made")
 
-    async def _migrate(self, urls: Mapping[str, str]) -> None:
+    async def _run(
+        self, forks: ForkServer, words: list[str], env: Mapping[str, str], failed: str
+    ) -> None:
+        """A command in a process of its own, so that what it imports is not kept here."""
+        log_path = self._directory.log_path(words[0])
+        child = Child(
+            name=words[0], argv=words, env=env, cwd=self._directory.root, log_path=log_path
+        )
+        if await forks.run(child):
+            raise StartFailed(f"{failed}; the log is {log_path} and ends with\n{log_end(log_path)}")
+
+    async def _migrate(self, forks: ForkServer, urls: Mapping[str, str]) -> None:
         current = await asyncio.gather(*(_is_current(name, url) for name, url in urls.items()))
         behind = [name for name, done in zip(urls, current, strict=True) if not done]
         if not behind:
             return
-        # Alembic takes half a second to import, which a start with nothing to migrate is spared.
-        kernel = await asyncio.to_thread(importlib.import_module, "restock.kernel.migrate")
+        given = {f"RESTOCK_{name.upper()}_MIGRATE_URL": urls[name] for name in behind}
+        await self._run(forks, ["migrate", *behind], given, f"not migrated: {', '.join(behind)}")
         for name in behind:
-            try:
-                ran = await asyncio.to_thread(kernel.migrate, name, urls[name])
-            except kernel.MigrationError as error:
-                raise StartFailed(str(error)) from error
-            except kernel.sqlalchemy.exc.SQLAlchemyError as error:
-                raise StartFailed(f"the database of {name} was not migrated: {error}") from error
-            self._story.say(f"database of {name}: {len(ran)} migrated")
+            self._story.say(f"database of {name}: migrated")
 
     def _migrate_url(self, service: str) -> str:
         given = self._environ.get(f"RESTOCK_{service.upper()}_MIGRATE_URL")
@@ -198,7 +221,7 @@ class LocalSystem:
             raise StartFailed(f"{_url_variable(service)} is missing")
         return self._postgres.owner_url(service)
 
-    def _children(self) -> list[Child]:
+    def _children(self, forks: ForkServer) -> list[Child]:
         children = []
         for name, count in self._addresses.workers.items():
             stage = GATEWAY_STAGE if name == "gateway" else SERVICES_STAGE
@@ -207,13 +230,14 @@ class LocalSystem:
                 children.append(
                     Child(
                         name=label,
-                        argv=[sys.executable, "-P", "-m", "restock", "run", name],
+                        argv=["run", name],
                         env=self._environment(name, number),
                         sockets=[self._sockets[name]],
                         cwd=self._directory.root,
                         stop_timeout_s=DRAIN_TIMEOUT_S,
                         stage=stage,
                         log_path=self._directory.log_path(label),
+                        start=forks.fork,
                         on_exited=partial(self._count_exit, label),
                     )
                 )
@@ -246,7 +270,6 @@ class LocalSystem:
         return found | {
             "RESTOCK_PORT_OFFSET": str(self._addresses.offset),
             "RESTOCK_WORKER": str(number),
-            "RESTOCK_SUPERVISOR": str(os.getpid()),
         }
 
     def _fresh_metrics(self, service: str, number: int) -> Path:
@@ -268,7 +291,7 @@ class LocalSystem:
     async def _tell_who_is_not_ready(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY_S)
-            waiting = [f"{what} ({_failing(said)})" for what, said in self._unready.items()]
+            waiting = [f"{what} ({failing(said)})" for what, said in self._unready.items()]
             self._story.say(f"not ready yet: {', '.join(waiting)}", kind="warn")
 
     async def _ask_until_ready(self) -> None:
@@ -365,16 +388,3 @@ async def _connect(service: str, url: str) -> "Connection[Record]":
             f"the database of {service} does not let us in: {error or repr(error)} "
             f"({_url_variable(service)} or RESTOCK_{service.upper()}_MIGRATE_URL, where given)"
         ) from error
-
-
-def _failing(said: Mapping[str, Any]) -> str:
-    """Why a part isn't ready, as its health tells it."""
-    if not said:
-        return "no answer"
-    checks = {name: state for name, state in said.get("checks", {}).items() if state != "ok"}
-    for name, health in said.get("services", {}).items():
-        state = health.get("status", "no answer") if isinstance(health, dict) else health
-        if state != "ready":
-            checks[name] = state
-    shown = ", ".join(f"{name} {state}" for name, state in checks.items())
-    return shown or str(said.get("status", f"HTTP {said.get('http')}"))

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
-from restock.engines.nats import bring_streams
+from restock.engines.streams import bring_streams
 from restock.kernel.migrate import MigrationError
 from restock.kernel.migrate import migrate as migrate_database
 from restock.kernel.settings import environment

@@ -1,17 +1,16 @@
 """`restock run SERVICE`: one service alone, everything from settings."""
 
 import asyncio
-import os
 import signal
 import socket
-import sys
 import tempfile
 from typing import Any
 
 import click
 import uvloop
 
-from restock.engines.failures import PortTaken
+from restock.engines.failures import EngineError, PortTaken
+from restock.engines.forkserver import ForkServer
 from restock.engines.ports import listen
 from restock.engines.processes import end_with_parent
 from restock.kernel.runner import port_of, run_service
@@ -50,7 +49,7 @@ def run(service: str) -> None:
             asyncio.run(_supervise(service, settings.workers, listening))
         else:
             uvloop.run(run_service(card, settings, [listening]))
-    except OSError as error:
+    except (OSError, EngineError) as error:
         raise click.ClickException(f"{service}: {error}") from error
 
 
@@ -75,20 +74,25 @@ async def _supervise(service: str, workers: int, listening: socket.socket) -> No
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix=f"restock-{service}-metrics-") as metrics:
+        forks = ForkServer(environ, log=log)
+        await forks.start()
         children = [
             Child(
                 name=f"{service}-{number}",
-                argv=[sys.executable, "-P", "-m", "restock", "run", service],
+                argv=["run", service],
                 env={
                     # where the workers' counts meet, so that /metrics of one tells of all
                     "PROMETHEUS_MULTIPROC_DIR": metrics,
                     **environ,
                     "RESTOCK_WORKER": str(number),
-                    "RESTOCK_SUPERVISOR": str(os.getpid()),
                 },
                 sockets=[listening],
                 stop_timeout_s=DRAIN_TIMEOUT_S,
+                start=forks.fork,
             )
             for number in range(workers)
         ]
-        await Supervisor(children, log).run(stop)
+        try:
+            await Supervisor(children, log).run(stop)
+        finally:
+            await forks.stop()

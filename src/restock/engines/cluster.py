@@ -40,8 +40,16 @@ CONFIGURATION = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_connections": "300",
-    "shared_buffers": "256MB",
+    # memory, see docs/decisions/0018: the kernel's cache is the second level; and no processes that
+    # short transactions have no use for
+    "shared_buffers": "32MB",
+    "io_method": "sync",
+    "max_worker_processes": "0",
+    "max_parallel_workers": "0",
+    "max_logical_replication_workers": "0",
     "max_wal_size": "2GB",
+    # a table that was just filled is planned as an empty one until it is analysed
+    "autovacuum_naptime": "15s",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -10,6 +10,7 @@ from urllib.parse import quote
 SERVICES = ("auth", "inventory", "notification", "vendor")
 SUPERUSER = "restock"
 OPERATOR = "operator"  # of NATS: makes streams, handles dead letters
+OPERATOR_PASSWORD = "RESTOCK_NATS_OPERATOR_PASSWORD"  # noqa: S105 (a variable's name)
 
 Secret = Callable[[str], str]
 
@@ -60,5 +61,5 @@ def operator_environment(url: str, secret: Secret) -> dict[str, str]:
     return {
         "RESTOCK_NATS_URL": url,
         "RESTOCK_NATS_OPERATOR_USER": OPERATOR,
-        "RESTOCK_NATS_OPERATOR_PASSWORD": secret(f"nats.{OPERATOR}"),
+        OPERATOR_PASSWORD: secret(f"nats.{OPERATOR}"),
     }

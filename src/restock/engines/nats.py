@@ -3,29 +3,25 @@
 import asyncio
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nats
-import nats.errors
-from nats.aio.client import Client
-
 from restock.engines.binaries import nats_server
 from restock.engines.datadir import DataDir
-from restock.engines.failures import EngineError
-from restock.engines.names import OPERATOR, SERVICES, nats_environment
+from restock.engines.names import (
+    OPERATOR,
+    SERVICES,
+    nats_environment,
+    operator_environment,
+)
 from restock.engines.ports import require_free
 from restock.engines.running import Engine
-from restock.engines.streams import ensure_streams, replicas_of
 from restock.kernel.supervisor import Child
 
 HOST = "127.0.0.1"
-OPERATOR_PASSWORD = "RESTOCK_NATS_OPERATOR_PASSWORD"  # noqa: S105 (a variable's name)
 LARGEST_STORE = 8 * 1024**3  # bytes; more than all streams may hold together
 LARGEST_MESSAGE = 1024 * 1024
-CONNECT_S = 5
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,10 @@ class NatsEngine(Engine):
 
     name = "nats"
 
-    def __init__(
-        self, directory: DataDir, *, port: int, replicas: int = 1, log: Any = None
-    ) -> None:
+    def __init__(self, directory: DataDir, *, port: int, log: Any = None) -> None:
         super().__init__(directory.log_path("nats"), directory.records, log)
         self.port = port
         self._directory = directory
-        self._replicas = replicas
 
     @property
     def home(self) -> Path:
@@ -66,10 +59,14 @@ class NatsEngine(Engine):
         """What the service's environment says of NATS."""
         return nats_environment(service, self.url, self._directory.secret)
 
-    async def start(self) -> None:
-        """Start it, wait until it answers, bring the streams up to date.
+    def operator_env(self) -> dict[str, str]:
+        """What the operator's environment says of it."""
+        return operator_environment(self.url, self._directory.secret)
 
-        Raises EngineError, PortTaken.
+    async def start(self) -> None:
+        """Start it, wait until it answers. Raises EngineError, PortTaken.
+
+        Its streams are `streams.bring_streams` to make, in whatever process.
         """
         require_free(HOST, self.port)
         self.home.mkdir(mode=0o700, exist_ok=True)
@@ -87,13 +84,6 @@ class NatsEngine(Engine):
                 log_path=self.log_path,
             )
         )
-        async with asyncio.timeout(30):
-            # it greets already, but a busy machine may take its time
-            client = await connect(self.url, self.credential(OPERATOR), within_s=30)
-            try:
-                await ensure_streams(client, replicas=self._replicas)
-            finally:
-                await client.close()
 
     async def ready(self) -> bool:
         """Whether it greets who connects."""
@@ -160,46 +150,3 @@ def rights(service: str) -> dict[str, Any]:
         publish.append("push.>")
         hear.append("push.>")
     return {"publish": {"allow": publish}, "subscribe": {"allow": hear}}
-
-
-async def bring_streams(environ: Mapping[str, str]) -> list[str] | None:
-    """Make and change the streams on the server that the settings name, as its operator.
-
-    Returns what was touched; None when they name no server or no operator. Raises EngineError.
-    """
-    url, password = (environ.get(name) for name in ("RESTOCK_NATS_URL", OPERATOR_PASSWORD))
-    if not url or not password:
-        return None
-    user = environ.get("RESTOCK_NATS_OPERATOR_USER") or OPERATOR
-    client = await connect(url, Credential(user, password))
-    try:
-        return await ensure_streams(client, replicas=replicas_of(environ))
-    finally:
-        await client.close()
-
-
-async def connect(url: str, credential: Credential, *, within_s: float | None = None) -> Client:
-    """A connection for a task that ends soon: it does not wait for a server that is away.
-
-    It gives up after `within_s` seconds, CONNECT_S unless given. Raises EngineError.
-    """
-    failures: list[Exception] = []
-
-    async def on_error(error: Exception) -> None:
-        failures.append(error)
-
-    try:
-        # the client tries a first connection again and again, whatever it is told
-        async with asyncio.timeout(within_s or CONNECT_S):
-            return await nats.connect(
-                url,
-                user=credential.user or None,
-                password=credential.password or None,
-                inbox_prefix=f"_INBOX_{credential.user}".encode(),
-                allow_reconnect=False,
-                connect_timeout=CONNECT_S,
-                error_cb=on_error,
-            )
-    except (OSError, ValueError, TimeoutError, nats.errors.Error) as error:
-        why = failures[-1] if failures else error
-        raise EngineError(f"NATS does not let us in: {why!r}") from error

@@ -53,7 +53,8 @@ class PostgresEngine(Engine):
         account_name: str = NAME,
         log: Any = None,
     ) -> None:
-        super().__init__(directory.log_path("postgres"), directory.records, log)
+        self._log_file = directory.log_path("postgres")
+        super().__init__(self._log_file, directory.records, log)
         self.socket_directory = directory.root
         self._directory = directory
         self._options = dict(options or {})
@@ -169,7 +170,7 @@ class PostgresEngine(Engine):
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise EngineError(
                 f"PostgreSQL runs but its databases can't be made: {error}\n"
-                f"{log_end(self.log_path)}"
+                f"{log_end(self._log_file)}"
             ) from error
         finally:
             await connection.close()
@@ -179,7 +180,7 @@ class PostgresEngine(Engine):
             return await asyncpg.connect(self.admin_url(), timeout=10)
         except (OSError, asyncpg.PostgresError, TimeoutError) as error:
             raise EngineError(
-                f"PostgreSQL runs but does not let us in: {error}\n{log_end(self.log_path)}"
+                f"PostgreSQL runs but does not let us in: {error}\n{log_end(self._log_file)}"
             ) from error
 
     def _url(self, role: str, database: str) -> str:

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from restock.engines.datadir import log_end
 from restock.engines.failures import EngineError
 from restock.kernel.supervisor import Child, Records, Supervisor
@@ -20,10 +18,10 @@ class Engine(ABC):
 
     name: str
 
-    def __init__(self, log_path: Path, records: Records, log: Any = None) -> None:
+    def __init__(self, log_path: Path | None, records: Records | None, log: Any = None) -> None:
         self.log_path = log_path
         self._records = records
-        self._log = log if log is not None else structlog.get_logger()
+        self._log = log
         self._stop = asyncio.Event()
         self._supervisor: Supervisor | None = None
         self._running: asyncio.Task[None] | None = None
@@ -68,8 +66,7 @@ class Engine(ABC):
                 if ended.done() or self._running.done():
                     code = ended.result() if ended.done() else "none"
                     raise EngineError(
-                        f"{self.name} didn't start (exit code {code}); its log is "
-                        f"{self.log_path} and ends with\n{log_end(self.log_path)}"
+                        f"{self.name} didn't start (exit code {code}){self._told_in_log()}"
                     )
         except BaseException:
             await self.stop()
@@ -81,3 +78,8 @@ class Engine(ABC):
         running, self._running = self._running, None
         if running is not None:
             await running
+
+    def _told_in_log(self) -> str:
+        if self.log_path is None:
+            return ""
+        return f"; its log is {self.log_path} and ends with\n{log_end(self.log_path)}"

@@ -4,20 +4,25 @@ Services may not make or change streams. One stream holds the events of one owne
 have their own, the only one from which a message may be removed.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import nats
 import nats.errors
 from nats.aio.client import Client
 
 from restock.engines.failures import EngineError
+from restock.engines.names import OPERATOR, OPERATOR_PASSWORD
+from restock.engines.nats import Credential
 
 MIB = 1024 * 1024
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
 NO_SUCH_STREAM = 10059
 DEADLETTERS = "DEADLETTERS"
+CONNECT_S = 5
 
 LARGEST_BYTES = {
     "AUTH": 512 * MIB,
@@ -92,3 +97,48 @@ async def _ask(nc: Client, subject: str, payload: bytes) -> dict[str, Any]:
 
 def _refusal(name: str, error: dict[str, Any]) -> EngineError:
     return EngineError(f"NATS refused the stream {name}: {error.get('description', error)}")
+
+
+async def bring_streams(
+    environ: Mapping[str, str], *, within_s: float | None = None
+) -> list[str] | None:
+    """Make and change the streams on the server that the settings name, as its operator.
+
+    Returns what was touched; None when they name no server or no operator. Raises EngineError.
+    """
+    url, password = (environ.get(name) for name in ("RESTOCK_NATS_URL", OPERATOR_PASSWORD))
+    if not url or not password:
+        return None
+    user = environ.get("RESTOCK_NATS_OPERATOR_USER") or OPERATOR
+    client = await connect(url, Credential(user, password), within_s=within_s)
+    try:
+        return await ensure_streams(client, replicas=replicas_of(environ))
+    finally:
+        await client.close()
+
+
+async def connect(url: str, credential: Credential, *, within_s: float | None = None) -> Client:
+    """A connection for a task that ends soon: it does not wait for a server that is away.
+
+    It gives up after `within_s` seconds, CONNECT_S unless given. Raises EngineError.
+    """
+    failures: list[Exception] = []
+
+    async def on_error(error: Exception) -> None:
+        failures.append(error)
+
+    try:
+        # the client tries a first connection again and again, whatever it is told
+        async with asyncio.timeout(within_s or CONNECT_S):
+            return await nats.connect(
+                url,
+                user=credential.user or None,
+                password=credential.password or None,
+                inbox_prefix=f"_INBOX_{credential.user}".encode(),
+                allow_reconnect=False,
+                connect_timeout=CONNECT_S,
+                error_cb=on_error,
+            )
+    except (OSError, ValueError, TimeoutError, nats.errors.Error) as error:
+        why = failures[-1] if failures else error
+        raise EngineError(f"NATS does not let us in: {why!r}") from error

@@ -1,12 +1,12 @@
 """Health as others ask for it: is this worker able to do its work?"""
 
+import asyncio
 from typing import Any
 
-from litestar import Response, get
-
+from restock.kernel.reply import Reply
+from restock.kernel.routing import Route, get
 from restock.kernel.service import Context
 from restock.kernel.telemetry import metrics
-from restock.kernel.wire import encode
 
 
 async def health(context: Context) -> dict[str, Any]:
@@ -34,22 +34,18 @@ async def health(context: Context) -> dict[str, Any]:
     }
 
 
-def health_routes(context: Context) -> list[Any]:
+def health_routes(context: Context) -> list[Route]:
     """GET /health (200, or 503 when unready) and GET /metrics, on the service's own port."""
 
-    @get("/health", include_in_schema=False)
-    async def read_health() -> Response[bytes]:
+    @get("/health", public=True, hidden=True)
+    async def read_health() -> Reply[dict[str, Any]]:
         ask = context.service.health or health
         found = await ask(context)
-        return Response(
-            encode(found),
-            status_code=503 if found["status"] == "unready" else 200,
-            media_type="application/json",
-        )
+        return Reply(found, status=503 if found["status"] == "unready" else 200)
 
-    @get("/metrics", include_in_schema=False, sync_to_thread=True)
-    def read_metrics() -> Response[bytes]:
-        content, kind = metrics()
-        return Response(content, media_type=kind)
+    @get("/metrics", public=True, hidden=True)
+    async def read_metrics() -> Reply[bytes]:
+        content, kind = await asyncio.to_thread(metrics)
+        return Reply(content, media_type=kind)
 
     return [read_health, read_metrics]

@@ -5,6 +5,7 @@ for it at the primary key, then finds the answer. (IETF draft-ietf-httpapi-idemp
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from restock.kernel.faults import FieldError, Invalid
 from restock.kernel.identity import Principal
 
 KEPT = timedelta(hours=48)
+VISIBLE = re.compile("[!-~]{1,200}")
 REPLAYED = ("Idempotent-Replayed", "true")
 
 
@@ -51,7 +53,7 @@ class AlreadyAnswered(Exception):
 
 def read_key(header: str, method: str, path: str, body: bytes) -> RequestKey:
     """The request's key. Raises BadKey."""
-    if not 1 <= len(header) <= 200 or not all("!" <= letter <= "~" for letter in header):
+    if not VISIBLE.fullmatch(header):
         raise BadKey(errors=[FieldError("", "Expected 1 to 200 visible ASCII characters")])
     digest = hashlib.sha256(f"{method} {path}\n".encode())
     digest.update(body)

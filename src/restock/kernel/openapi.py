@@ -1,18 +1,11 @@
-"""A service's OpenAPI document: paths as Litestar reads them off the routes, shapes as msgspec
-describes them, and what the edge adds to each.
-"""
+"""A service's OpenAPI document, read off its routes; shapes are as msgspec describes them."""
 
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Sequence
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 import msgspec
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import OpenAPIType, Schema
-from litestar.plugins import OpenAPISchemaPlugin
 
-from restock.kernel.edge import Operation
 from restock.kernel.faults import (
     Fault,
     Internal,
@@ -25,14 +18,11 @@ from restock.kernel.faults import (
 )
 from restock.kernel.idempotency import KeyReused
 from restock.kernel.paging import LIMIT_DEFAULT, LIMIT_MOST, BadCursor
-from restock.kernel.wire import QUANTITY_LIMIT, QUANTITY_PLACES, Quantity
-
-if TYPE_CHECKING:
-    from litestar import Litestar
+from restock.kernel.routing import Route
+from restock.kernel.wire import QUANTITY_LIMIT, QUANTITY_PLACES
 
 DONE = {200: "Done.", 201: "Made.", 204: "Done; nothing to say."}
 VERSION = "1.0.0"
-METHODS = ("get", "post", "patch", "delete")
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -100,110 +90,132 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
 }
 
 
-class NumberSchema(OpenAPISchemaPlugin):
-    """Quantities are numbers on the wire; Litestar would describe a Decimal as text."""
-
-    @staticmethod
-    def is_plugin_supported_type(value: Any) -> bool:
-        return value in (Quantity, Decimal)
-
-    def to_openapi_schema(self, field_definition: Any, schema_creator: Any) -> Schema:
-        return Schema(type=OpenAPIType.NUMBER)
-
-
-def openapi_config(service: str) -> OpenAPIConfig:
-    """Litestar's part of the document."""
-    return OpenAPIConfig(title=f"Restock {service}", version=VERSION, use_handler_docstrings=True)
-
-
-def document(app: "Litestar", service: str) -> dict[str, Any]:
+def document(service: str, routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document of a service's routes."""
-    made: dict[str, Any] = app.openapi_schema.to_schema()
-    made.pop("servers", None)
-    handlers = {
-        handler.opt["operation"].name: handler
-        for route in app.routes
-        for handler in getattr(route, "route_handlers", [])
-        if "operation" in handler.opt
+    schemas = Schemas(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        if not route.hidden:
+            described = _operation(route, service, schemas)
+            paths.setdefault(route.template, {})[route.method.lower()] = described
+    return {
+        "info": {"title": f"Restock {service}", "version": VERSION},
+        "openapi": "3.1.0",
+        "paths": paths,
+        "components": {
+            "schemas": schemas.named | {"Problem": PROBLEM},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
     }
-    made["components"] = {
-        "schemas": _shapes(handlers.values()) | {"Problem": PROBLEM},
-        "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-    }
-    for path in made["paths"].values():
-        for method in METHODS:
-            if method in path:
-                _complete(path[method], handlers[path[method]["operationId"]], service)
-    return made
 
 
-def _complete(described: dict[str, Any], handler: Any, service: str) -> None:
-    operation: Operation = handler.opt["operation"]
-    parameters = described.setdefault("parameters", [])
-    for parameter in parameters:
-        for noise in ("deprecated", "allowEmptyValue", "allowReserved"):
-            parameter.pop(noise, None)
-    described.pop("deprecated", None)
-    described["tags"] = [service]
-    described["security"] = [] if operation.public else [{"token": []}]
-    if "page" in handler.parsed_fn_signature.parameters:
-        parameters += PAGE
-    if operation.key is not None:
-        parameters.append(IDEMPOTENCY_KEY)
-    described["responses"] = {
-        status: answer | {"description": DONE[int(status)]}
-        for status, answer in described["responses"].items()
-        if int(status) < 400  # Litestar's own 400 has another shape than our problems
-    }
-    if "page" in handler.parsed_fn_signature.parameters:
-        described["responses"]["200"]["headers"] = {"Link": LINK}
-    for status, kinds in sorted(_refusals(described, operation).items()):
+class Schemas:
+    """How msgspec describes whatever the routes take and give; structs by their name."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        kinds = [kind for route in routes for kind in _kinds(route)]
+        self._kinds = kinds
+        described, named = msgspec.json.schema_components(
+            kinds,
+            schema_hook=lambda _kind: QUANTITY,
+            ref_template="#/components/schemas/{name}",
+        )
+        self._described = [on_the_wire(schema) for schema in described]
+        self.named = {name: on_the_wire(schema) for name, schema in sorted(named.items())}
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """The schema of one of them."""
+        found: dict[str, Any] = self._described[self._kinds.index(kind)]
+        return found
+
+
+def _kinds(route: Route) -> Iterator[Any]:
+    yield from (parameter.kind for parameter in route.plan.parameters)
+    if route.plan.body is not None:
+        yield route.plan.body
+    if route.gives is not None:
+        yield route.gives
+
+
+def _operation(route: Route, service: str, schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"summary": route.summary}
+    if route.function.__doc__:
+        described["description"] = cleandoc(route.function.__doc__)
+    described["operationId"] = route.name
+    described["parameters"] = _parameters(route, schemas)
+    if route.plan.body is not None:
+        described["requestBody"] = {
+            "content": {"application/json": {"schema": schemas.of(route.plan.body)}},
+            "required": True,
+        }
+    described["responses"] = {str(route.answers): _success(route, schemas)}
+    for status, kinds in sorted(_refusals(route).items()):
         described["responses"][str(status)] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
             "content": {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
             },
         }
+    described["tags"] = [service]
+    described["security"] = [] if route.public else [{"token": []}]
+    return described
 
 
-def _refusals(described: dict[str, Any], operation: Operation) -> dict[int, list[type[Fault]]]:
-    kinds: list[type[Fault]] = list(operation.faults)
-    if not operation.public:
+def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
+    found = []
+    for parameter in route.plan.parameters:
+        described: dict[str, Any] = {
+            "name": parameter.name,
+            "in": parameter.place,
+            "required": parameter.required,
+        }
+        if parameter.description:
+            described["description"] = parameter.description
+        described["schema"] = _without_null(schemas.of(parameter.kind))
+        found.append(described)
+    if route.plan.paged:
+        found += PAGE
+    if route.key is not None:
+        found.append(IDEMPOTENCY_KEY)
+    return found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """What is left out is None in the code; there is no null in a URL or a header."""
+    left = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    return left[0] if len(left) == 1 else schema
+
+
+def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": DONE[route.answers], "headers": {}}
+    if route.plan.paged:
+        described["headers"] = {"Link": LINK}
+    if route.gives in (bytes, str):
+        described["content"] = {"*/*": {}}
+    elif route.gives is not None:
+        described["content"] = {"application/json": {"schema": schemas.of(route.gives)}}
+    return described
+
+
+def _refusals(route: Route) -> dict[int, list[type[Fault]]]:
+    kinds: list[type[Fault]] = list(route.faults)
+    if not route.public:
         kinds.append(Unauthenticated)
-    if "requestBody" in described:
+    if route.plan.body is not None:
         kinds += [Malformed, TooLarge]
-    if "requestBody" in described or described["parameters"]:
+    if route.plan.body is not None or route.plan.parameters or route.plan.paged or route.key:
         kinds.append(Invalid)
-    if PAGE[-1] in described["parameters"]:
+    if route.plan.paged:
         kinds.append(BadCursor)
-    if operation.key is not None:
+    if route.key is not None:
         kinds.append(KeyReused)
     kinds += [Limited, Unavailable, Internal]
     by_status: dict[int, list[type[Fault]]] = {}
     for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return by_status
-
-
-def _shapes(handlers: Any) -> dict[str, Any]:
-    """The schemas of every struct that the handlers take or give, and of those within."""
-    structs: dict[str, type] = {}
-    for handler in handlers:
-        for kind in handler.fn.__annotations__.values():
-            structs |= {struct.__name__: struct for struct in _structs(kind)}
-    _, schemas = msgspec.json.schema_components(
-        [structs[name] for name in sorted(structs)],
-        schema_hook=lambda _kind: QUANTITY,
-        ref_template="#/components/schemas/{name}",
-    )
-    return {name: on_the_wire(schema) for name, schema in sorted(schemas.items())}
-
-
-def _structs(kind: Any) -> Iterator[type]:
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        yield kind
-    for part in get_args(kind):
-        yield from _structs(part)
 
 
 def on_the_wire(schema: Any) -> Any:

@@ -14,6 +14,7 @@ from restock.kernel.bus import Bus, Consumers
 from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway
 from restock.kernel.identity import TokenVerifier, keys_at
 from restock.kernel.listening import listening_on
+from restock.kernel.memory import GivingBack, put_aside
 from restock.kernel.outbox import Relay
 from restock.kernel.revocations import RevocationFeed, Revocations
 from restock.kernel.service import Asgi, Context, Purge, Run, Service
@@ -129,7 +130,6 @@ async def open_context(
     )
     async with AsyncExitStack() as stack:
         if service.database:
-            await database.open()
             stack.push_async_callback(database.close)
         if service.open is not None:
             context.resources = await stack.enter_async_context(service.open(context))
@@ -186,11 +186,12 @@ async def run_service(service: Service, settings: Any, sockets: Sequence[socket.
             loop.add_signal_handler(number, context.stopping.set)
         log.info("service.started", ports=[s.getsockname()[1] for s in listening])
         server = HttpServer(create_app(context), listening, service.websocket)
-        await run_all(server, context)
+        put_aside()
+        await run_all(server, context, [GivingBack()])
     log.info("service.stopped")
 
 
-async def run_all(server: HttpServer, context: Context) -> None:
+async def run_all(server: HttpServer, context: Context, others: Sequence[Run] = ()) -> None:
     """Run a service's parts until `context.stopping`; HTTP ends first, the bus last.
 
     Raises what any of them raised: a worker with a dead part must not look alive.
@@ -198,7 +199,7 @@ async def run_all(server: HttpServer, context: Context) -> None:
     stop_runs, stop_bus = asyncio.Event(), asyncio.Event()
     stop = context.stopping
     serving = asyncio.create_task(server.run(stop))
-    running = [asyncio.create_task(run.run(stop_runs)) for run in runs_of(context)]
+    running = [asyncio.create_task(run.run(stop_runs)) for run in (*runs_of(context), *others)]
     connection = asyncio.create_task(
         context.bus.run(stop_bus) if context.service.nats else stop_bus.wait()
     )
@@ -229,8 +230,4 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _keeps_answers(service: Service) -> bool:
-    return any(
-        handler.opt["operation"].key == "kept"
-        for handler in service.routes
-        if "operation" in handler.opt
-    )
+    return any(route.key == "kept" for route in service.routes)

@@ -4,10 +4,10 @@
     await supervisor.run(stop)            # a Run: returns when every child has ended
 
 `Child(name, argv, env, sockets=(), cwd=None, user=None, group=None, stop_signal=SIGTERM,
-stop_timeout_s=20, insist_signal=None, stage=0, log_path=None, prepare=None, on_started=None,
-on_exited=None)`: see its fields. A child gets a session of its own, so that the Ctrl-C of a
-terminal reaches only who stops the children in order. The first of its listening sockets is told
-it by `RESTOCK_LISTEN_FD`.
+stop_timeout_s=20, insist_signal=None, stage=0, log_path=None, start=executed, prepare=None,
+on_started=None, on_exited=None)`: see its fields. A child gets a session of its own, so that the
+Ctrl-C of a terminal reaches only who stops the children in order. The first of its listening
+sockets is told it by `RESTOCK_LISTEN_FD`.
 
 What ends without being asked to is started again after 0.1 s, then twice as long each time up to
 10 s; one that lived for a while begins at 0.1 s anew. When stopping, the highest `stage` ends
@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-import structlog
-
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
 STEADY_AFTER_S = 30.0
@@ -43,6 +41,44 @@ class Records(Protocol):
     def end_leftover(self, name: str) -> None: ...
 
 
+class Silence:
+    """A log that nobody reads."""
+
+    def info(self, event: str, **fields: Any) -> None: ...
+    def warning(self, event: str, **fields: Any) -> None: ...
+
+
+class Process(Protocol):
+    """A started child. `returncode` is None while it runs, a negative signal if one ended it."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def send_signal(self, signal: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+async def executed(child: "Child", output: IO[bytes] | None) -> Process:
+    """Start a child as a program. Raises OSError."""
+    fds = [listening.fileno() for listening in child.sockets]
+    identity: dict[str, Any] = {}
+    if child.user is not None:
+        identity = {"user": child.user, "group": child.group, "extra_groups": []}
+    return await asyncio.create_subprocess_exec(
+        *child.argv,
+        env={**child.env, "RESTOCK_LISTEN_FD": str(fds[0])} if fds else dict(child.env),
+        cwd=child.cwd,
+        pass_fds=fds,
+        start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        **identity,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Child:
     """One process to keep running.
@@ -50,8 +86,8 @@ class Child:
     `env` is its whole environment. `user` and `group` are numeric ids to start it as (only root
     can). `insist_signal` is sent when `stop_timeout_s` has passed after `stop_signal`; SIGKILL
     comes after that. With `log_path` both its outputs are appended there, otherwise it has ours.
-    `prepare` is awaited before every start, `on_started(pid)` and `on_exited(returncode)` are
-    called at each.
+    `start(child, output)` makes the process, and raises OSError if it can't. `prepare` is awaited
+    before every start, `on_started(pid)` and `on_exited(returncode)` are called at each.
     """
 
     name: str
@@ -66,6 +102,7 @@ class Child:
     insist_signal: signal.Signals | None = None
     stage: int = 0
     log_path: Path | None = None
+    start: "Callable[[Child, IO[bytes] | None], Awaitable[Process]]" = executed
     prepare: Callable[[], Awaitable[None]] | None = None
     on_started: Callable[[int], None] | None = None
     on_exited: Callable[[int], None] | None = None
@@ -81,9 +118,9 @@ class Supervisor:
         if len(set(names)) != len(names):
             raise ValueError(f"two children of one name in {names}")
         self._children = list(children)
-        self._log = log if log is not None else structlog.get_logger()
+        self._log = log if log is not None else Silence()
         self._records = records
-        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._running: dict[str, Process] = {}
         self._starts: dict[str, int] = {}
 
     def pid(self, name: str) -> int | None:
@@ -148,31 +185,14 @@ class Supervisor:
                 await asyncio.wait_for(halt.wait(), delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
 
-    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+    async def _start(self, child: Child) -> Process:
         if self._records is not None:
             await asyncio.to_thread(self._records.end_leftover, child.name)
         if child.prepare is not None:
             await child.prepare()
-        fds = [listening.fileno() for listening in child.sockets]
-        env = dict(child.env)
-        if fds:
-            env["RESTOCK_LISTEN_FD"] = str(fds[0])
-        identity: dict[str, Any] = {}
-        if child.user is not None:
-            identity = {"user": child.user, "group": child.group, "extra_groups": []}
-        output = _open_log(child.log_path) if child.log_path else None
+        output = open_log(child.log_path) if child.log_path else None
         try:
-            process = await asyncio.create_subprocess_exec(
-                *child.argv,
-                env=env,
-                cwd=child.cwd,
-                pass_fds=fds,
-                start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                **identity,
-            )
+            process = await child.start(child, output)
         finally:
             if output is not None:
                 output.close()
@@ -191,9 +211,7 @@ class Supervisor:
         self._log.info("process_started", process=child.name, pid=process.pid)
         return process
 
-    async def _lives_until(
-        self, child: Child, process: asyncio.subprocess.Process, halt: asyncio.Event
-    ) -> bool:
+    async def _lives_until(self, child: Child, process: Process, halt: asyncio.Event) -> bool:
         """Wait for the child's end or for `halt`. True when it was ended because of `halt`."""
         ended = asyncio.create_task(process.wait())
         halted = asyncio.create_task(halt.wait())
@@ -214,7 +232,7 @@ class Supervisor:
             self._log.info("process_stopped", process=child.name, returncode=code)
         return asked
 
-    async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, child: Child, process: Process) -> None:
         steps = [(child.stop_signal, child.stop_timeout_s)]
         if child.insist_signal is not None:
             steps.append((child.insist_signal, INSIST_TIMEOUT_S))
@@ -259,7 +277,7 @@ async def _until_set_or_broken(
         stopped.cancel()
 
 
-def _open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> IO[bytes]:
     """The log file to append to, readable by its owner only; a long one is put aside first."""
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(path.with_name(path.name + ".1"))

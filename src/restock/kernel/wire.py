@@ -105,6 +105,8 @@ def read_quantity(value: Any) -> Quantity:
 
     Raises ValueError, which the decoder reports with the field's place.
     """
+    if type(value) is int and -QUANTITY_LIMIT < value < QUANTITY_LIMIT:
+        return Quantity(value)  # most are; what follows would find nothing to mend
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError("Expected a JSON number")
     number = Decimal(value)
