@@ -5,7 +5,20 @@ from collections import Counter
 
 import pytest
 
+from restock.inventory.rounds import Rounds
+from restock.inventory.store import changes
 from tests.inventory.stockroom import account
+
+
+@pytest.fixture(autouse=True, params=["in this worker", "in the database"])
+def meeting(request, monkeypatch):
+    """Where changes meet: in the rounds of one worker or, as those of several do, in PostgreSQL."""
+
+    async def make(_rounds, tx, change):
+        return await changes.make(tx, change)
+
+    if request.param == "in the database":
+        monkeypatch.setattr(Rounds, "make", make)
 
 
 async def statuses(*calls) -> Counter:

@@ -12,7 +12,7 @@ import pytest
 
 from restock.inventory import rounds as rounds_module
 from restock.inventory.rounds import ALONE_MOST, Rounds, open_rounds
-from restock.inventory.schemas import NewCount, NewMovement
+from restock.inventory.schemas import Movement, NewCount, NewMovement
 from restock.inventory.store import changes
 from restock.inventory.store.items import KeyTaken
 from restock.kernel.database import Database, DatabaseAway
@@ -124,7 +124,7 @@ async def test_each_of_a_round_has_its_own_answer(room, ada, eve, gate):
         tasks = [asyncio.create_task(call) for call in asked]
         queue = room.service.context.resources._queues[ada.workspace_id]
         async with asyncio.timeout(10):
-            while len(queue.waiting) < len(tasks):
+            while sum(map(len, queue.waiting.values())) < len(tasks):
                 await asyncio.sleep(0.01)
         gate.open.set()
         answers = await asyncio.gather(first, *tasks)
@@ -293,24 +293,102 @@ async def test_a_round_that_may_be_committed_is_not_written_again(room, ada, mon
     assert {await room.stock(ada, item) for item in items} == {9}
 
 
-async def test_two_workers_never_lose_a_change_nor_wait_in_a_circle(room, ada, gate):
-    items = [await room.made(ada, quantity=100, minThreshold=None) for _ in range(12)]
+async def test_two_workers_are_as_one(room, ada, gate):
+    items = [await room.made(ada, quantity=50, minThreshold=32) for _ in range(12)]
     mine = room.service.context.database
     other = Database(room.service.context.settings.database_url, size=4)
-    await other.open()
     try:
         workers = [(mine, Rounds(mine)), (other, Rounds(other))]
         calls = []
         for number in range(240):
+            # each key twice, by the two workers in turn, and not at the same time
             database, rounds = workers[number % 2]
             item = items[number * 7 % 12] if number % 4 < 2 else items[11 - number * 5 % 12]
-            calls.append(make(database, rounds, movement(ada, item, -1, f"k{number}")))
-        made = await asyncio.gather(*calls)
+            calls.append((database, rounds, movement(ada, item, -1, f"k{number}")))
+        both = [*calls, *((*workers[1 - n % 2], change) for n, (_, _, change) in enumerate(calls))]
+        made = await asyncio.gather(*(make(*call) for call in both), return_exceptions=True)
     finally:
         await other.close()
-    assert all(row is not None for row in made)
+    rows = [row for row in made if isinstance(row, Movement)]
+    assert len({row.id for row in rows}) == len(rows) == 240
+    assert all(isinstance(row, Movement | KeyTaken) for row in made)
     assert any(len(together) > 1 for together in gate.rounds)
-    assert sum([await room.stock(ada, item) for item in items]) == 1200 - 240
+    assert sum([await room.stock(ada, item) for item in items]) == 12 * 50 - 240
+    low = [item for item in items if await room.stock(ada, item) <= 32]
+    assert await room.alerts(ada) == ["fell_low"] * len(low)
+
+
+async def test_batches_and_rounds_of_the_same_items(room, ada, gate):
+    items = [await room.made(ada, quantity=100, minThreshold=None) for _ in range(8)]
+    moves = [room.move(ada, item, -1) for item in items * 8]
+    batches = [
+        room.batch(ada, "all", *((item, -1) for item in order))
+        for order in (items, items[::-1], items[3:] + items[:3]) * 4
+    ]
+    pairs = zip(moves, batches, strict=False)
+    together = [call for pair in pairs for call in pair]
+    answers = await asyncio.gather(*together, *moves[len(batches) :])
+    assert {answer.status for answer in answers} == {200, 201}
+    assert any(len(together) > 1 for together in gate.rounds)
+    assert [await room.stock(ada, item) for item in items] == [100 - 8 - 12] * 8
+
+
+async def test_who_waits_for_a_turn_holds_no_connection(room, ada):
+    item = await room.made(ada, quantity=1)
+    database = Database(room.service.context.settings.database_url, size=1)
+    rounds = Rounds(database)
+    try:
+        async with database.tx(single=True) as tx:
+            assert await rounds.make(tx, movement(ada, item, -99)) is None
+            other = asyncio.create_task(make(database, rounds, movement(ada, item, 1)))
+            await asyncio.sleep(0)  # it takes its turn, and the only connection
+            assert await rounds.make(tx, movement(ada, item, -1)) is not None
+        assert await other is not None
+    finally:
+        await database.close()
+
+
+async def test_whose_turn_does_not_come_is_refused_for_good(room, ada, monkeypatch):
+    monkeypatch.setattr(rounds_module, "TURN_WITHIN_S", 0.05)
+    item, free = await room.made(ada, quantity=10), await room.made(ada, quantity=10)
+    async with room.service.context.database.tx() as tx:
+        await tx.execute(
+            "SELECT FROM items WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+            ada.workspace_id,
+            UUID(item["id"]),
+        )
+        first = asyncio.create_task(room.move(ada, item, -1))
+        async with asyncio.timeout(10):
+            while not await tx.fetchval(KEPT_WAITING):
+                await asyncio.sleep(0.01)
+        refused = await asyncio.gather(*(room.move(ada, item, -1) for _ in range(3)))
+        assert [answer.json["code"] for answer in refused] == ["inventory.item_busy"] * 3
+        assert (await room.move(ada, free, -1)).status == 201
+    assert (await first).status == 201
+    assert await room.stock(ada, item) == 9
+    assert room.service.context.resources._queues == {}
+
+
+async def test_what_rounds_left_out_goes_on_few_at_a_time(room, ada, gate, monkeypatch):
+    """However many items somebody has: others of the service still get a connection."""
+    items = [await room.made(ada, quantity=10) for _ in range(20)]
+    at_once = most = 0
+    make_one = changes.make
+
+    async def counted_make(tx, change):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await make_one(tx, change)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(rounds_module.changes, "make", counted_make)
+    answers = await asyncio.gather(*(room.move(ada, item, -11) for item in items))
+    assert {answer.status for answer in answers} == {409}
+    assert any(len(together) > 1 for together in gate.rounds)
+    assert most <= 2 * ALONE_MOST
 
 
 async def test_a_stop_waits_for_the_round_under_way(room, ada, gate):

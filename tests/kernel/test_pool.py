@@ -165,6 +165,39 @@ async def test_closing_waits_for_what_is_lent() -> None:
     assert all(line.is_closed() for line in server.made)
 
 
+async def test_who_waits_while_it_closes_waits_no_longer() -> None:
+    server = Server()
+    pool = Pool(server.connect, 1)
+    lent = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await settled()
+    closing = asyncio.create_task(pool.close())
+    with pytest.raises(asyncpg.InterfaceError):
+        await waiting
+    pool.release(lent)
+    await closing
+    assert lent.is_closed()
+
+
+async def test_what_is_made_while_it_closes_is_not_lent() -> None:
+    server = Server()
+    made, going_on = Line(), asyncio.Event()
+
+    async def connect() -> Any:
+        await going_on.wait()
+        return made
+
+    pool = Pool(connect, 1)
+    asked = asyncio.create_task(pool.acquire())
+    await settled()
+    await pool.close()
+    going_on.set()
+    with pytest.raises(asyncpg.InterfaceError):
+        await asked
+    assert made.is_closed()
+    assert not server.made
+
+
 async def test_what_is_never_given_back_is_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "CLOSE_TIMEOUT_S", 0.01)
     server = Server()

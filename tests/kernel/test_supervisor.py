@@ -1,6 +1,7 @@
 """Child processes are kept running, stopped in order, and never left behind."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -135,6 +136,15 @@ async def test_a_program_that_is_missing_is_tried_again(
     async with running(Supervisor([child], heard)):
         await heard.started.get()
     assert prepared.is_set()
+
+
+async def test_one_that_can_not_be_started_is_told_of(heard: Heard) -> None:
+    failed: asyncio.Queue[OSError] = asyncio.Queue()
+    child = heard.child("one", "/no/such/program", on_failed=failed.put_nowait)
+    async with running(Supervisor([child], heard)):
+        assert (await failed.get()).errno == errno.ENOENT
+    assert heard.started.empty()
+    assert heard.ended.empty()
 
 
 async def test_higher_stages_end_before_lower_ones_are_asked(heard: Heard) -> None:

@@ -34,6 +34,7 @@ class Echo:
         if token == "away":
             raise Away
         if token == "broken":
+            self.known.add(link)
             raise ZeroDivisionError
         self.known.add(link)
         return token

@@ -222,3 +222,18 @@ def test_what_a_client_may_say_is_limited():
         assert said == 50
 
     asyncio.run(play())
+
+
+def test_a_link_that_closes_at_its_first_packet_leaves_no_timer():
+    async def play():
+        connection, link = connected(Feed())
+
+        def send(_packet):
+            link.closing = True
+            connection.end()
+
+        link.send = send
+        connection.open(Start(0, None, mark=None), FeedState(USER))
+        assert connection._timer is None
+
+    asyncio.run(play())

@@ -113,7 +113,17 @@ async def test_a_poll_waits_for_something_to_say(server):
 
 
 @pytest.mark.parametrize(
-    "body", ["abc", "", "4abc", "2", "b4AQIDBA==", b"4\xff", f'42["tell","{"x" * 16_380}"]']
+    "body",
+    [
+        "abc",
+        "",
+        "4abc",
+        "2",
+        "b4AQIDBA==",
+        b"4\xff",
+        f'42["tell","{"x" * 16_380}"]',
+        "\x1e".join("6" * 1_001),
+    ],
 )
 async def test_a_body_that_is_none_ends_the_session(server, body):
     sid = await connected(server)
@@ -161,6 +171,15 @@ async def test_what_waits_for_a_poll_is_bounded(server):
         link.send(b"2" + b"x" * 1000)
         assert link.waiting_bytes <= polling.BYTES_MOST
     assert (await server.get(sid=sid))[0] == 400
+
+
+async def test_an_answer_to_connect_without_room_ends_the_session(server):
+    sid = await connected(server)
+    [link] = server.echo.links
+    while link.waiting_bytes + 70 < polling.BYTES_MOST:
+        link.send(b"2")
+    assert (await server.post("41\x1e40", sid=sid))[0] == 400
+    assert (server.echo.entered, server.echo.known) == (1, set())
 
 
 async def test_a_link_has_room_again_when_it_was_polled(server):
@@ -289,7 +308,9 @@ async def test_a_poll_may_wait_until_the_very_upgrade(server):
     assert await ws.receive_str() == "3probe"
 
 
-@pytest.mark.parametrize("said", [["2"], ["5"], ["2probe", "2probe"], ["2probe", "4"]])
+@pytest.mark.parametrize(
+    "said", [["2"], ["5"], ["2probe", "2probe"], ["2probe", "4"], ["4", "2probe"]]
+)
 async def test_an_upgrade_out_of_turn_is_given_up(server, said):
     sid = await connected(server)
     ws = await server.websocket(sid=sid)
@@ -308,3 +329,24 @@ async def test_an_upgrade_ends_with_its_session(server, monkeypatch):
     server.echo.links[0].close("a test")
     await ended(ws)
     assert server.engine._upgrades == {}
+
+
+async def test_who_goes_over_before_his_post_was_answered_ends_the_session(server):
+    sid = await server.session()
+    server.echo.gate.clear()
+    post = asyncio.create_task(server.post("40\x1e40", sid=sid))
+    async with asyncio.timeout(20):
+        while not server.engine.links[sid].busy:
+            await asyncio.sleep(0)
+    ws = await server.websocket(sid=sid)
+    await ws.send_str("2probe")
+    assert await ws.receive_str() == "3probe"
+    await ws.send_str("5")
+    await ended(ws)
+    assert (await post)[0] == 400
+    assert len(server.engine._tasks) == 1
+    server.echo.gate.set()
+    async with asyncio.timeout(20):
+        while server.engine.links or server.engine._tasks:
+            await asyncio.sleep(0)
+    assert (server.echo.entered, server.echo.known) == (0, set())

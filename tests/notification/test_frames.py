@@ -184,6 +184,14 @@ async def test_a_farewell_is_answered(payload):
     assert (transport.closed, owner.losses) == (True, 1)
 
 
+async def test_a_farewell_of_who_does_not_read_waits_so_long_and_no_longer(monkeypatch):
+    monkeypatch.setattr(streams, "PART_WITHIN_S", 0.01)
+    _, transport, _ = await after(frame(CLOSE))
+    async with asyncio.timeout(20):
+        while not transport.aborted:
+            await asyncio.sleep(0.01)
+
+
 async def test_our_farewell_waits_for_its_answer(monkeypatch):
     owner, transport, stream = await after()
     stream.close()
@@ -298,13 +306,27 @@ async def test_who_reads_nothing_gets_so_many_pongs_and_no_more():
 
 async def test_who_reads_gets_every_pong():
     _, transport, stream = await after()
-    for _ in range(2 * streams.ANSWERS_MOST):
+    for _ in range(streams.ANSWERS_MOST + 1):
         stream.data_received(frame(PING))
     assert not transport.aborted
-    assert transport.written == b"\x8a\0" * 2 * streams.ANSWERS_MOST
+    assert transport.written == b"\x8a\0" * (streams.ANSWERS_MOST + 1)
 
 
-async def test_a_message_may_not_have_any_number_of_fragments():
+async def test_who_sends_more_frames_than_anyone_needs_is_cut_off():
+    owner, transport, _ = await after(frame(TEXT, b"6") * 2 * streams.FRAMES_MOST)
+    assert transport.aborted
+    assert len(owner.heard) <= streams.FRAMES_MOST
+
+
+async def test_over_time_any_number_of_frames_may_come(monkeypatch):
+    monkeypatch.setattr(streams, "FRAMES_WITHIN_S", -1.0)
+    owner, transport, _ = await after(frame(TEXT, b"6") * 2 * streams.FRAMES_MOST)
+    assert not transport.aborted
+    assert len(owner.heard) == 2 * streams.FRAMES_MOST
+
+
+async def test_a_message_may_not_have_any_number_of_fragments(monkeypatch):
+    monkeypatch.setattr(streams, "FRAMES_WITHIN_S", -1.0)
     _, transport, stream = await after(frame(TEXT, fin=False))
     stream.data_received(frame(0, fin=False) * streams.FRAGMENTS_MOST)
     assert transport.aborted
@@ -322,6 +344,14 @@ async def test_a_backlog_is_bounded_and_room_is_told():
     stream.resume_writing()
     assert stream.has_room
     assert owner.rooms == 1
+
+
+async def test_what_waits_since_before_the_upgrade_counts():
+    stream, transport, _ = await begun(nobody, unread=1)
+    assert transport.high == streams.BYTES_LOW
+    assert not stream.has_room
+    stream.resume_writing()
+    assert stream.has_room
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])

@@ -7,6 +7,7 @@ from restock.events.auth import SessionRevoked
 from restock.events.vendor import RequestOpened
 from restock.kernel.clock import now
 from restock.kernel.ids import new_id
+from restock.notification.sockets import Sockets
 from tests.fixtures.tokens import token_for as make_token
 from tests.notification.happenings import account, fell_low, request_event, vendor_registered
 
@@ -232,3 +233,8 @@ async def test_an_ended_session_closes_its_sockets_and_no_others(
     await publisher.publish(fell_low(who.user_id))
     await other.hears("new_notification")
     assert client.heard("new_notification") == []
+
+
+async def test_what_is_said_on_a_link_that_closed_meanwhile_is_dropped():
+    sockets = Sockets(None, None, None, check_s=1.0, per_account=1)
+    assert await sockets.event(object(), "subscribe", [{}]) is None

@@ -15,9 +15,9 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 class Transport:
     """Keeps what is written; `unread` is how much the peer hasn't read."""
 
-    def __init__(self):
+    def __init__(self, unread=0):
         self.written = b""
-        self.unread = 0
+        self.unread = unread
         self.reading = True
         self.eof = self.closed = self.aborted = False
 
@@ -87,11 +87,11 @@ def frame(opcode, payload=b"", *, fin=True, mask=b"\x01\x02\x03\x04", first=0, l
     return head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
 
 
-async def begun(app, request=REQUEST):
+async def begun(app, request=REQUEST, unread=0):
     """A stream that has been asked, its transport, and what uvicorn knows of it."""
     server = SimpleNamespace(connections=set(), tasks=set())
     stream = Stream(SimpleNamespace(loaded_app=app), server, {})
-    transport = Transport()
+    transport = Transport(unread)
     stream.connection_made(transport)
     stream.data_received(request)
     while server.tasks:

@@ -35,12 +35,15 @@ def forkserver() -> None:
 
 
 def _become(job: Job) -> None:
-    """Be as if started as a program: with its own environment, under its own name."""
-    # first: it finds the place of the name by that of the environment
+    """Be as if started as a program: with its own environment, under its own name.
+
+    Only that it ends with the fork server, which alone can tell how it ended.
+    """
+    end_with_parent(job.server)
+    # while the environment is where it was: it finds the place of the name by that
     setproctitle(" ".join((sys.executable, "-P", "-m", "restock", *job.words)))
     os.environ.clear()
     os.environ.update(job.env)
-    os.environ["RESTOCK_SUPERVISOR"] = str(job.server)
     if job.listening >= 0:
         os.environ["RESTOCK_LISTEN_FD"] = str(job.listening)
     # whether workers count together is said only now

@@ -144,9 +144,7 @@ class LocalSystem:
             jobs.append(self._start_postgres(self._postgres))
         if self._addresses.nats is not None:
             self._nats = NatsEngine(
-                self._directory,
-                port=self._addresses.nats.port,
-                log=self._story,
+                self._directory, port=self._addresses.nats.port, log=self._story
             )
             jobs.append(self._nats.start())
         # All of them are waited for even when one fails: what was started must be stopped whole.
@@ -190,10 +188,18 @@ class LocalSystem:
     async def _run(
         self, forks: ForkServer, words: list[str], env: Mapping[str, str], failed: str
     ) -> None:
-        """A command in a process of its own, so that what it imports is not kept here."""
+        """A command in a process of its own, so that what it imports is not kept here.
+
+        Besides `env` it gets what is no setting of ours: where certificates are, say.
+        """
+        kept = {name: to for name, to in self._environ.items() if not name.startswith("RESTOCK_")}
         log_path = self._directory.log_path(words[0])
         child = Child(
-            name=words[0], argv=words, env=env, cwd=self._directory.root, log_path=log_path
+            name=words[0],
+            argv=words,
+            env={**kept, **env},
+            cwd=self._directory.root,
+            log_path=log_path,
         )
         if await forks.run(child):
             raise StartFailed(f"{failed}; the log is {log_path} and ends with\n{log_end(log_path)}")
@@ -239,11 +245,13 @@ class LocalSystem:
                         log_path=self._directory.log_path(label),
                         start=forks.fork,
                         on_exited=partial(self._count_exit, label),
+                        on_failed=partial(self._count_exit, label),
                     )
                 )
         return children
 
-    def _count_exit(self, label: str, _code: int) -> None:
+    def _count_exit(self, label: str, _how: int | OSError) -> None:
+        """Also of one that could not be started: then the story has just told why."""
         self._exits[label] = self._exits.get(label, 0) + 1
 
     def _environment(self, service: str, number: int) -> dict[str, str]:

@@ -12,7 +12,6 @@ import uvloop
 from restock.engines.failures import EngineError, PortTaken
 from restock.engines.forkserver import ForkServer
 from restock.engines.ports import listen
-from restock.engines.processes import end_with_parent
 from restock.kernel.runner import port_of, run_service
 from restock.kernel.settings import SettingsError, environment, load
 from restock.kernel.supervisor import Child, Supervisor
@@ -31,8 +30,6 @@ def run(service: str) -> None:
     With RESTOCK_<SERVICE>_WORKERS above 1 its workers are processes beneath this one.
     """
     environ = environment()
-    if environ.get("RESTOCK_SUPERVISOR"):
-        end_with_parent(int(environ["RESTOCK_SUPERVISOR"]))
     card = load_service(service)
     try:
         settings: Any = load(card.settings, service, environ)

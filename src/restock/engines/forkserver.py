@@ -10,6 +10,7 @@ without importing anything but its own service. `kernel.forks` is what runs in i
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ PROGRAM = (sys.executable, "-P", "-m", "restock", "forkserver")
 ANSWER_BYTES = 16  # at most: a pid, an exit code
 FORK_TIMEOUT_S = 10.0  # a new fork server is there sooner
 KILL_TIMEOUT_S = 10.0
+TOLD_TIMEOUT_S = 5.0  # how soon after its end a fork server that isn't stuck has said how it ended
 
 
 class ForkServer(Engine):
@@ -97,13 +99,14 @@ class ForkServer(Engine):
                 socket.send_fds(self._control, [b"fork"], files)
             async with asyncio.timeout(FORK_TIMEOUT_S):
                 await _readable(ours.fileno())
-            said, pidfds, _, _ = socket.recv_fds(ours, ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
-            if not said:
-                raise OSError("the fork server ended")
+            pid, pidfd = _answer(ours)
+        except TimeoutError as error:
+            _give_up(ours)
+            raise OSError("the fork server doesn't answer") from error
         except BaseException:
-            ours.close()
+            _give_up(ours)
             raise
-        return Fork(int(said), pidfds[0], ours, child.stop_timeout_s)
+        return Fork(pid, pidfd, ours, child)
 
     async def run(self, child: Child) -> int:
         """Run a command to its end in a fork; its exit code. Raises OSError.
@@ -116,9 +119,9 @@ class ForkServer(Engine):
         finally:
             if output is not None:
                 output.close()
-        if self._records is not None:
-            self._records.note(child.name, process.pid)
         try:
+            if self._records is not None:
+                self._records.note(child.name, process.pid)
             return await process.wait()
         finally:
             with suppress(ProcessLookupError):
@@ -131,12 +134,12 @@ class ForkServer(Engine):
 class Fork:
     """A process that the fork server made."""
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket, stop_timeout_s: float) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, child: Child) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._pidfd = pidfd
         self._channel = channel
-        self._stop_timeout_s = stop_timeout_s
+        self._child = child
         self._watching = asyncio.create_task(self._watch(), name=f"fork {pid}")
 
     async def wait(self) -> int:
@@ -154,22 +157,33 @@ class Fork:
 
     async def _watch(self) -> int:
         try:
-            said = await asyncio.get_running_loop().sock_recv(self._channel, ANSWER_BYTES)
+            await _readable(self._channel.fileno(), self._pidfd)
+            said = await self._said()
             self.returncode = int(said) if said else await self._end_orphan()
         finally:
             self._channel.close()
             os.close(self._pidfd)
+        self._forget_counts()
         return self.returncode
 
+    async def _said(self) -> bytes:
+        """What the fork server says of its end; nothing when it ended itself, or is stuck."""
+        try:
+            async with asyncio.timeout(TOLD_TIMEOUT_S):
+                await _readable(self._channel.fileno())
+            return self._channel.recv(ANSWER_BYTES)
+        except OSError:  # too late; or reset, since the fork ended before it read its job
+            return b""
+
     async def _end_orphan(self) -> int:
-        """The fork server ended without saying: then so must this, before another takes its place.
+        """The fork server doesn't say: then this must end before another takes its place.
 
         How it ended nobody can know any more; the signal that we sent is returned.
         """
         ended = asyncio.create_task(_readable(self._pidfd))
         sign = signal.SIGTERM
         for sign, timeout_s in (
-            (signal.SIGTERM, self._stop_timeout_s),
+            (signal.SIGTERM, self._child.stop_timeout_s),
             (signal.SIGKILL, KILL_TIMEOUT_S),
         ):
             with suppress(ProcessLookupError):
@@ -178,15 +192,60 @@ class Fork:
                 await asyncio.wait_for(asyncio.shield(ended), timeout_s)
                 break
         ended.cancel()
+        self._collect()
         return -sign
 
+    def _collect(self) -> None:
+        """Once its parent, the fork server, is gone it may have come to us: where we are pid 1."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
 
-async def _readable(fd: int) -> None:
-    """Wait until there is something to read, or the end of it."""
+    def _forget_counts(self) -> None:
+        """What a killed worker had open counts no more in the metrics of its service.
+
+        As prometheus_client's mark_process_dead, without the memory that importing it takes.
+        """
+        directory = self._child.env.get("PROMETHEUS_MULTIPROC_DIR")
+        if directory is not None:
+            with suppress(OSError):
+                for path in Path(directory).glob(f"gauge_live*_{self.pid}.db"):
+                    path.unlink()
+
+
+def _answer(channel: socket.socket) -> tuple[int, int]:
+    """The pid of a new fork and the file that stands for it. Raises OSError."""
+    said, pidfds, _, _ = socket.recv_fds(channel, ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+    if not said:
+        raise OSError("the fork server made no fork")
+    if not pidfds:
+        os.kill(int(said), signal.SIGKILL)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return int(said), pidfds[0]
+
+
+def _give_up(channel: socket.socket) -> None:
+    """Nobody waits for this fork any more: end it if it was made, and have it ended if it will be.
+
+    Shut down, the channel takes no answer: then the fork server ends what it has just made.
+    """
+    with channel, suppress(OSError):
+        channel.shutdown(socket.SHUT_RDWR)
+        pidfds = socket.recv_fds(channel, ANSWER_BYTES, 1, socket.MSG_CMSG_CLOEXEC)[1]
+        for pidfd in pidfds:
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+
+
+async def _readable(*fds: int) -> None:
+    """Wait until one of them has something to read, or the end of it."""
     loop = asyncio.get_running_loop()
     found = asyncio.Event()
-    loop.add_reader(fd, found.set)
+    for fd in fds:
+        loop.add_reader(fd, found.set)
     try:
         await found.wait()
     finally:
-        loop.remove_reader(fd)
+        for fd in fds:
+            loop.remove_reader(fd)

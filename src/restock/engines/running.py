@@ -43,17 +43,21 @@ class Engine(ABC):
     async def launch(self, child: Child) -> None:
         """Start the process and wait until it is ready.
 
-        Raises EngineError when it ends before that; then nothing is left running.
+        Raises EngineError when it ends before that, or has none; then nothing is left running.
         """
-        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        def on_exited(code: int) -> None:
+        def exited(code: int) -> None:
             if not ended.done():
-                ended.set_result(code)
+                ended.set_result(f"exit code {code}")
+
+        def failed(error: OSError) -> None:
+            if not ended.done():
+                ended.set_result(str(error) or repr(error))
 
         self._stop = asyncio.Event()
         self._supervisor = Supervisor(
-            [replace(child, on_exited=on_exited)], self._log, records=self._records
+            [replace(child, on_exited=exited, on_failed=failed)], self._log, records=self._records
         )
         self._running = asyncio.create_task(self._supervisor.run(self._stop), name=self.name)
         try:
@@ -64,10 +68,8 @@ class Engine(ABC):
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if ended.done() or self._running.done():
-                    code = ended.result() if ended.done() else "none"
-                    raise EngineError(
-                        f"{self.name} didn't start (exit code {code}){self._told_in_log()}"
-                    )
+                    how = ended.result() if ended.done() else "given up"
+                    raise EngineError(f"{self.name} didn't start ({how}){self._told_in_log()}")
         except BaseException:
             await self.stop()
             raise

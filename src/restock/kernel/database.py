@@ -61,7 +61,8 @@ class Tx:
     """One transaction, begun at its first statement, ended by who made it.
 
     With `single` each statement is PostgreSQL's own implicit transaction: no BEGIN and COMMIT
-    round trips. At most one statement of such a Tx writes.
+    round trips. At most one statement of such a Tx writes, and it holds a connection only while a
+    statement runs.
 
     Set `keep_on_refusal` for a refusal that must leave a trace: what was written is committed
     although the answer is a 4xx. `on_begin` is awaited right after the transaction began.
@@ -171,11 +172,14 @@ class Tx:
             return await getattr(self._connection, method)(sql, *args)
         except AWAY as error:
             # a refusal by the server leaves the connection usable; silence does not
-            self._lost = not isinstance(error, asyncpg.PostgresError)
+            self._lost |= not isinstance(error, asyncpg.PostgresError)
             raise DatabaseAway() from error
         except asyncio.CancelledError:
             self._lost = True  # the statement may be running still
             raise
+        finally:
+            if self._single:
+                self._release()
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None
@@ -183,6 +187,7 @@ class Tx:
             if self._lost:
                 connection.terminate()  # waiting for a server that is silent helps nobody
             self.database.pool.release(connection)
+        self._lost = False
 
 
 async def deleted(tx: Tx, sql: str, older_than: timedelta) -> int:

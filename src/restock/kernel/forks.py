@@ -73,18 +73,28 @@ def serve(control: socket.socket) -> Job | None:
                         selector.unregister(key.fd)
                         _tell_end(key.fd, forks.pop(key.fd))
                         continue
-                    files = socket.recv_fds(control, 16, MOST_FILES, socket.MSG_CMSG_CLOEXEC)[1]
-                    if not files:
+                    files = _files_of_one(control)
+                    if files is None:
                         return None
-                    pidfd = _fork(files, forks)
+                    pidfd = _fork(files, forks) if files else None
                     if pidfd is not None:
                         selector.register(pidfd, selectors.EVENT_READ)
         except _Forked as forked:
             return forked.job
 
 
+def _files_of_one(control: socket.socket) -> list[int] | None:
+    """The files for one fork; none where we can't have as many, None once the owner is gone."""
+    said, files, flags, _ = socket.recv_fds(control, 16, MOST_FILES, socket.MSG_CMSG_CLOEXEC)
+    if flags & socket.MSG_CTRUNC:
+        for fd in files:
+            os.close(fd)
+        return []
+    return files if said else None
+
+
 def _fork(files: list[int], forks: dict[int, _Fork]) -> int | None:
-    """One fork; the file that stands for it, None when there is no room for one more.
+    """One fork; the file that stands for it, None when the system has no room for one more.
 
     In the fork it raises _Forked.
     """
@@ -104,7 +114,13 @@ def _fork(files: list[int], forks: dict[int, _Fork]) -> int | None:
     if pid < 0:
         channel.close()
         return None
-    pidfd = os.pidfd_open(pid)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        channel.close()
+        return None
     forks[pidfd] = _Fork(pid, channel)
     try:
         socket.send_fds(channel, [str(pid).encode()], [pidfd])

@@ -44,21 +44,29 @@ class Pool:
 
         Raises TimeoutError when none comes free in time, and whatever keeps one from being made.
         """
+        ends = asyncio.get_running_loop().time() + ACQUIRE_TIMEOUT_S
         if self._closing is not None:
-            raise asyncpg.InterfaceError("the pool is closed")
+            raise closed()
         if self._left:
             self._left -= 1
             connection = self._unused()
         else:
-            connection = await self._wait()
-        if connection is None:
-            try:
-                async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
-                    connection = await self._connect()
-            except BaseException:
-                self._pass_on(None)
-                raise
+            connection = await self._wait(ends)
+        if connection is None or connection.is_closed():
+            connection = await self._make(ends)
         self._lent.add(connection)
+        return connection
+
+    async def _make(self, ends: float) -> "Connection[Record]":
+        try:
+            async with asyncio.timeout_at(ends):
+                connection = await self._connect()
+            if self._closing is not None:
+                connection.terminate()
+                raise closed()
+        except BaseException:
+            self._pass_on(None)
+            raise
         return connection
 
     def release(self, connection: "Connection[Record]") -> None:
@@ -73,11 +81,10 @@ class Pool:
                 return connection
         return None
 
-    async def _wait(self) -> "Connection[Record] | None":
+    async def _wait(self, ends: float) -> "Connection[Record] | None":
         """The connection somebody releases, or None: one may be made in its place."""
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
-        ends = loop.time() + ACQUIRE_TIMEOUT_S
         self._waiting.append((waiter, ends))
         if self._ends is None:
             self._ends = loop.call_at(ends, self._end_waiting)
@@ -108,7 +115,9 @@ class Pool:
                 waiter.set_result(connection)
                 return
         self._left += 1
-        if connection is not None:
+        if self._closing is not None and connection is not None:
+            connection.terminate()
+        elif connection is not None:
             self._idle.append((connection, time.monotonic()))
             if self._sweep is None:
                 loop = asyncio.get_running_loop()
@@ -127,15 +136,22 @@ class Pool:
     async def close(self) -> None:
         """Lend no more, wait a moment for what is lent, close everything."""
         self._closing = asyncio.Event()
+        for timer in (self._ends, self._sweep):
+            if timer is not None:
+                timer.cancel()
+        for waiter, _ in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(closed())
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if self._lent:
                     await self._closing.wait()
                 for connection, _ in self._idle:
                     await connection.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError):
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             for connection in [*self._lent, *(idle for idle, _ in self._idle)]:
                 connection.terminate()
-        for timer in (self._ends, self._sweep):
-            if timer is not None:
-                timer.cancel()
+
+
+def closed() -> asyncpg.InterfaceError:
+    return asyncpg.InterfaceError("the pool is closed")

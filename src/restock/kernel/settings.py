@@ -41,7 +41,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     pool_size: Annotated[
         int, Meta(ge=1, le=200, description="Database connections of one worker, at most.")
-    ] = 8
+    ] = 6
     nats_user: Annotated[str, Meta(description="The service's NATS user.")] = ""
     nats_password: Annotated[str, Meta(description="Its password.", extra=SECRET)] = ""
 

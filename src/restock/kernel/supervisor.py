@@ -5,9 +5,9 @@
 
 `Child(name, argv, env, sockets=(), cwd=None, user=None, group=None, stop_signal=SIGTERM,
 stop_timeout_s=20, insist_signal=None, stage=0, log_path=None, start=executed, prepare=None,
-on_started=None, on_exited=None)`: see its fields. A child gets a session of its own, so that the
-Ctrl-C of a terminal reaches only who stops the children in order. The first of its listening
-sockets is told it by `RESTOCK_LISTEN_FD`.
+on_started=None, on_exited=None, on_failed=None)`: see its fields. A child gets a session of its
+own, so that the Ctrl-C of a terminal reaches only who stops the children in order. The first of
+its listening sockets is told it by `RESTOCK_LISTEN_FD`.
 
 What ends without being asked to is started again after 0.1 s, then twice as long each time up to
 10 s; one that lived for a while begins at 0.1 s anew. When stopping, the highest `stage` ends
@@ -87,7 +87,8 @@ class Child:
     can). `insist_signal` is sent when `stop_timeout_s` has passed after `stop_signal`; SIGKILL
     comes after that. With `log_path` both its outputs are appended there, otherwise it has ours.
     `start(child, output)` makes the process, and raises OSError if it can't. `prepare` is awaited
-    before every start, `on_started(pid)` and `on_exited(returncode)` are called at each.
+    before every start, `on_started(pid)` and `on_exited(returncode)` are called at each;
+    `on_failed(error)` instead of both when there was none.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Child:
     prepare: Callable[[], Awaitable[None]] | None = None
     on_started: Callable[[int], None] | None = None
     on_exited: Callable[[int], None] | None = None
+    on_failed: Callable[[OSError], None] | None = None
 
 
 class Supervisor:
@@ -172,7 +174,9 @@ class Supervisor:
             try:
                 process = await self._start(child)
             except OSError as error:
-                ended = {"error": str(error)}
+                ended = {"error": str(error) or repr(error)}
+                if child.on_failed is not None:
+                    child.on_failed(error)
             else:
                 if await self._lives_until(child, process, halt):
                     return

@@ -86,6 +86,8 @@ class Connection:
     def renew(self, who: Principal) -> None:
         """Go on under another token of the account: warn before its end, close at it."""
         self._stop_timer()
+        if self.link.closing:
+            return  # nothing would stop another timer
         self.who = who
         left = (who.expires_at - now()).total_seconds()
         loop = asyncio.get_running_loop()

@@ -5,9 +5,11 @@ is called where the message is read instead. It leans on what a Client asks of a
 isn't documented; tests/notification/test_ears.py shows whether that still holds (decision 0016).
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -47,6 +49,11 @@ class Ear(Subscription):
         except Exception as error:  # it would end the connection
             log.error("ears.failed", exc_info=error)
 
+    def forget(self) -> None:
+        """Hear no more, at once. The server may send on what nobody takes."""
+        self._closed = True
+        self._conn._remove_sub(self._id)
+
     async def _drain(self) -> None:
         """The connection ends: what is missed now is read from the database."""
         self._closed = True
@@ -57,14 +64,27 @@ async def listen(client: Client, subject: str, take: Take) -> Ear:
     client._sid += 1
     ear = Ear(client, client._sid, subject, take)
     client._subs[ear._id] = ear
-    await client._send_subscribe(ear)
+    try:
+        await client._send_subscribe(ear)
+    except BaseException:
+        ear.forget()
+        raise
     return ear
 
 
-async def settle(client: Client, timeout_s: int) -> None:
+async def settle(client: Client, timeout_s: float) -> None:
     """Wait until the server knows of every ear. A Client's PING would overtake them by itself.
 
     Raises nats.errors.Error, OSError and TimeoutError.
     """
     await client._flush_pending(force_flush=True)
-    await client.flush(timeout=timeout_s)
+    reading = client._reading_task
+    if not client.is_connected or reading is None or reading.done():
+        raise nats.errors.ConnectionClosedError
+    # Client.flush cancels a pong that is late, and the reading ends when it comes after all
+    pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    await client._send_ping(pong)
+    either: list[asyncio.Future[Any]] = [pong, reading]
+    await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    if not pong.done():
+        raise nats.errors.FlushTimeoutError

@@ -163,6 +163,8 @@ class Upgrade:
         stream.belong(self)
 
     def hear(self, text: str) -> None:
+        if self._upgrades.get(self._link) is not self:
+            return  # given up: what it still says counts no more
         if not self._polling.upgrading and text == packets.PING + packets.PROBE:
             self._timer.cancel()
             self._timer = self._await_step()

@@ -155,6 +155,9 @@ class Link:
         """Take one packet of Engine.IO."""
         if self.closing:
             return
+        if self.busy:  # a POST whose answer was not waited for before the upgrade
+            self.close("bad packet")
+            return
         kind = text[:1]
         if kind == packets.MESSAGE:
             try:
@@ -205,6 +208,7 @@ class Link:
         elif self.joined:
             self.send(packets.refusal(packets.MAIN, "Already connected"))
         else:
+            self._set_deadline(None)  # how long it is judged is not up to the client
             self._work(self._judge(message.data))
 
     def _work(self, work: Any) -> None:
@@ -230,11 +234,14 @@ class Link:
             self._let_go()
         except Away:
             self.close("away")
+        except Exception:
+            listener.disconnected(self)
+            raise
         else:
             if not self.closing:
                 self.joined = True
-                self._set_deadline(None)
                 self.send(packets.connected(self._house.new_id(), pid))
+            if not self.closing:  # by a backlog that was full
                 listener.connected(self)
         if self.closing:
             listener.disconnected(self)

@@ -11,6 +11,7 @@ BODY_BYTES_MOST = 16 * 1024
 BYTES_MOST = 128 * 1024
 BYTES_LOW = 32 * 1024
 PACKETS_MOST = 2_000
+BODY_PACKETS_MOST = 1_000
 PACKET_OVERHEAD_BYTES = 64
 
 Scope = MutableMapping[str, Any]
@@ -19,7 +20,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class BadBody(ValueError):
-    """A body too large, or no text."""
+    """A body too large, of too many packets, or no text."""
 
 
 class Polling:
@@ -108,7 +109,7 @@ class Polling:
             return
         self._posting, text = True, ""
         try:
-            for text in (await read_body(receive)).split(packets.SEPARATOR):
+            for text in await read_packets(receive):
                 self._link.hear(text)
                 await self._idle()
         except BadBody:
@@ -162,8 +163,8 @@ async def answer(send: Send, status: int, body: bytes = b"") -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def read_body(receive: Receive) -> str:
-    """A request's text. Raises BadBody for one that is none or too large."""
+async def read_packets(receive: Receive) -> list[str]:
+    """The packets of a request. Raises BadBody."""
     body = bytearray()
     while True:
         message = await receive()
@@ -173,9 +174,12 @@ async def read_body(receive: Receive) -> str:
         if not message.get("more_body", False):
             break
     try:
-        return body.decode()
+        found = body.decode().split(packets.SEPARATOR)
     except UnicodeDecodeError:
         raise BadBody() from None
+    if len(found) > BODY_PACKETS_MOST:
+        raise BadBody()
+    return found
 
 
 async def _gone(receive: Receive) -> None:

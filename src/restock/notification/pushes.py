@@ -60,6 +60,9 @@ class Subscribed:
         with suppress(nats.errors.Error, OSError):
             await self._ear.unsubscribe()
 
+    def forget(self) -> None:
+        self._ear.forget()
+
 
 class Pushes:
     """Sends pushes in the order of their commits, and hears those of accounts asked for."""
@@ -119,6 +122,10 @@ class Pushes:
             for one in subscribed.values():
                 await one.end()  # the client would bring it back with the connection
             return {}
+        except BaseException:  # a reconnect that is broken off takes who waits in it along
+            for one in subscribed.values():
+                one.forget()
+            raise
         return subscribed
 
     async def _send(self, user_id: UUID, push: Push) -> None:

@@ -114,7 +114,9 @@ class Sockets:
         self._connections[link].open(begin, state)
 
     async def event(self, link: Link, name: str, args: Sequence[Any]) -> Any:
-        connection = self._connections[link]
+        connection = self._connections.get(link)
+        if connection is None:  # it closed before this was its turn
+            return None
         if not connection.may_say():
             link.close("too many events")
             return None
@@ -204,8 +206,7 @@ class Sockets:
             return _acknowledge("not available at the moment: try again")
         if who.user_id != connection.who.user_id:
             return _acknowledge("the token is another account's")
-        if not connection.link.closing:
-            connection.renew(who)
+        connection.renew(who)
         return _acknowledge()
 
     def _join(self, connection: Connection) -> Audience:

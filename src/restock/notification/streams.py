@@ -20,6 +20,8 @@ from restock.kernel.telemetry import log
 STREAM = "restock.stream"
 MESSAGE_BYTES_MOST = 16 * 1024
 SLICE_BYTES = 4 * 1024
+FRAMES_MOST = 1_000  # some 10 us each, and many times what a client has to say
+FRAMES_WITHIN_S = 10.0
 FRAGMENTS_MOST = 1_000
 ANSWERS_MOST = 500  # pongs in a row of which the client has read nothing
 BYTES_MOST = 128 * 1024
@@ -51,8 +53,9 @@ class Stream(asyncio.Protocol):
     """One websocket, from its request to its end. What uvicorn calls a websocket protocol."""
 
     __slots__ = (
-        "_answers", "_app", "_connections", "_data", "_frames", "_full", "_ignored", "_owner",
-        "_parts", "_reading", "_request", "_tasks", "_timer", "_transport", "_wire",
+        "_answers", "_app", "_connections", "_counted", "_counted_until", "_data", "_frames",
+        "_full", "_ignored", "_owner", "_parts", "_reading", "_request", "_tasks", "_timer",
+        "_transport", "_wire",
     )  # fmt: skip
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
@@ -65,6 +68,8 @@ class Stream(asyncio.Protocol):
         self._owner: Owner | None = None
         self._data = b""
         self._frames: list[Frame] = []
+        self._counted = 0
+        self._counted_until = 0.0
         self._parts: list[Any] | None = None
         self._reading = True
         self._full = False
@@ -128,6 +133,9 @@ class Stream(asyncio.Protocol):
                 some, self._data = self._data[:SLICE_BYTES], self._data[SLICE_BYTES:]
                 self._wire.receive_data(some)
                 self._frames = cast(list[Frame], self._wire.events_received()[::-1])
+                if not self._may_send(len(self._frames)):
+                    self.abort()
+                    return
             else:
                 self._read_on(going=True)
                 return
@@ -148,6 +156,9 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # the protocol before was told whether earlier answers fill it: now whatever waits does
+        self._transport.set_write_buffer_limits(high=0)
+        self._full = self.waiting_bytes > 0
         self._transport.set_write_buffer_limits(high=BYTES_LOW)
         self._connections.add(self)
 
@@ -233,6 +244,14 @@ class Stream(asyncio.Protocol):
         if self._request is not None:
             self.refuse(status)
 
+    def _may_send(self, frames: int) -> bool:
+        """Count frames that came; False when they are too many."""
+        moment = asyncio.get_running_loop().time()
+        if moment > self._counted_until:
+            self._counted, self._counted_until = 0, moment + FRAMES_WITHIN_S
+        self._counted += frames
+        return self._counted <= FRAMES_MOST
+
     def _take(self, frame: Frame) -> None:
         if self._owner is None or frame.opcode not in (Opcode.TEXT, Opcode.CONT, Opcode.BINARY):
             return  # the others have been answered
@@ -277,7 +296,7 @@ class Stream(asyncio.Protocol):
             self._transport.close()
         elif not self._transport.is_closing():
             self._transport.write_eof()
-            self._await_end()
+        self._await_end()
 
     def _fail(self, code: int) -> None:
         self._frames = []
