@@ -157,6 +157,26 @@ async def test_each_request_is_logged_without_its_query(tmp_path: Path) -> None:
         assert bearer["authorization"].split()[1] not in text
 
 
+async def test_nobody_can_claim_to_be_another_in_the_log(tmp_path: Path) -> None:
+    """Also where Envoy answers by itself, before any filter that would take the header away."""
+    asked = [
+        "GET /api%2fx HTTP/1.1\r\n",
+        "GET /health HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+        "OPTIONS /api/inventory/items HTTP/1.1\r\norigin: https://app.example\r\n"
+        "access-control-request-method: GET\r\nconnection: close\r\n",
+        "POST /api/auth/refresh HTTP/1.1\r\ncontent-length: 0\r\nconnection: close\r\n",
+    ]
+    async with front(tmp_path, origins=("https://app.example",)) as edge:
+        for head in asked:
+            await edge.raw(f"{head}host: x\r\nx-restock-account: victim\r\n\r\n".encode())
+
+        async def written() -> bool:
+            return len(edge.access_lines()) == len(asked)
+
+        await settled(written)
+        assert [line["user_id"] for line in edge.access_lines()] == [None] * len(asked)
+
+
 async def test_a_second_envoy_on_the_port_fails(tmp_path: Path) -> None:
     async with front(tmp_path) as edge:
         (tmp_path / "other").mkdir()

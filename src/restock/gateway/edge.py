@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from restock.gateway.filters import ACCOUNT_HEADER, filters
+from restock.gateway.filters import ACCOUNT, filters
 from restock.gateway.matching import virtual_host
 from restock.gateway.refusals import local_replies
 from restock.gateway.routes_table import ROUTES
@@ -11,7 +11,7 @@ from restock.gateway.settings import Settings
 STATS = "edge"
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
-_SUBJECT = f"%REQ({ACCOUNT_HEADER.upper()})%"
+_SUBJECT = f"%FILTER_STATE({ACCOUNT}:PLAIN)%"
 
 
 def listener(settings: Settings) -> dict[str, Any]:

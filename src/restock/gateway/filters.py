@@ -26,6 +26,8 @@ ROUTER = "envoy.filters.http.router"
 # The token's `sub`, once the token is found good, for what comes after in Envoy. It also reaches
 # the services, which do not look at it.
 ACCOUNT_HEADER = "x-restock-account"
+# The same for the log: what is refused before any filter ran still has the client's own header.
+ACCOUNT = "restock.account"
 
 TOKEN_REQUIRED = "token"  # noqa: S105 (a requirement's name)
 
@@ -80,7 +82,7 @@ def filters(settings: Settings) -> list[dict[str, Any]]:
         chain.append(_limit_address(settings.rate_address))
     if settings.rate_login:
         chain.append(_limit_login(settings.rate_login))
-    chain.append(_token(settings))
+    chain += [_token(settings), _remember_account()]
     chain.append(_origin() | {"disabled": True})
     if settings.rate_account:
         chain.append(_limit_account(settings.rate_account))
@@ -234,6 +236,17 @@ def _limit(
         descriptors=[{"entries": entries, "token_bucket": bucket(rate)}],
         **which,
     )
+
+
+def _remember_account() -> dict[str, Any]:
+    account = {"text_format_source": {"inline_string": f"%REQ({ACCOUNT_HEADER})%"}}
+    kept = {
+        "object_key": ACCOUNT,
+        "factory_key": "envoy.string",
+        "format_string": account | {"omit_empty_values": True},
+        "skip_if_empty": True,
+    }
+    return _filter(ACCOUNT, "set_filter_state.v3.Config", on_request_headers=[kept])
 
 
 def _token(settings: Settings) -> dict[str, Any]:

@@ -124,6 +124,10 @@ class Exchange:
             await self._read_key(given, self.who)
         return await route.function(*route.plan.arguments(self))
 
+    @property
+    def _asked_by_cursor(self) -> bool:
+        return self.route.plan.paged and any(name == "cursor" for name, _ in self.query)
+
     def _token(self) -> str:
         """The token of the one Authorization header (RFC 6750). Raises Unauthenticated."""
         value = self.headers.get(b"authorization", b"").decode("latin-1")
@@ -197,7 +201,7 @@ class Exchange:
             # what came by the URL and no PostgreSQL type can hold; anywhere else it is our mistake
             case asyncpg.CharacterNotInRepertoireError():
                 return problem(Invalid("Text must not contain a NUL character."))
-            case asyncpg.DataError() if any(name == "cursor" for name, _ in self.query):
+            case asyncpg.DataError() if self._asked_by_cursor:
                 return problem(BadCursor())
         log.error("request.failed", exc_info=error)
         return problem(Internal())

@@ -91,8 +91,8 @@ class Plan:
     paged: bool
 
     def arguments(self, exchange: "Exchange") -> list[Any]:
-        """All of them. Raises Invalid with every parameter that isn't acceptable, and whatever
-        reading a page or a body raises."""
+        """All of them. Raises Invalid, naming every parameter that isn't acceptable or else what
+        is wrong with the body, and whatever reading a page or a body raises."""
         try:
             return [resolve(exchange) for resolve in self.resolvers]
         except Invalid as first:
