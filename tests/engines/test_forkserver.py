@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from restock.engines import forkserver
+from restock.engines.failures import EngineError
 from restock.engines.forkserver import Fork, ForkServer
 from restock.engines.ports import free_port, listen
 from restock.engines.processes import Records, alive, mark
@@ -166,6 +167,14 @@ async def test_one_that_does_not_wait_for_its_pid_leaves_no_process(
     os.kill(forks.pid, signal.SIGCONT)
     assert await forks.run(Child(name="two", argv=["--version"], env={})) == 0
     assert children(forks) == []
+
+
+async def test_where_it_can_not_be_started_the_start_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "PROGRAM", ("/no/such/program",))
+    server = ForkServer({})
+    with pytest.raises(EngineError, match=r"didn't start \(.*No such file"):
+        await server.start()
+    await server.stop()
 
 
 async def test_one_whose_pid_comes_too_late_leaves_no_process(

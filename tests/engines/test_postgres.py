@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -95,7 +96,9 @@ async def test_it_listens_on_no_port(postgres: PostgresEngine) -> None:
     assert postgres.pid is not None
     family = [psutil.Process(postgres.pid)]
     family += family[0].children(recursive=True)
-    assert [held for process in family for held in process.net_connections("inet")] == []
+    for process in family:
+        with suppress(psutil.NoSuchProcess):  # the vacuum comes and goes
+            assert process.net_connections("inet") == []
     assert stat.S_IMODE(postgres.socket_directory.stat().st_mode) == 0o700
 
 

@@ -21,16 +21,9 @@ from restock.kernel.identity import Principal
 
 
 def principal(account):
+    now = datetime.now(UTC)
     return Principal(
-        account.user_id,
-        account.workspace_id,
-        "",
-        "",
-        "user",
-        "owner",
-        uuid4(),
-        datetime.now(UTC),
-        "",
+        account.user_id, account.workspace_id, "", "", "user", "owner", uuid4(), now, ""
     )
 
 

@@ -7,7 +7,8 @@ import socketio
 
 from restock.events.vendor import RequestOpened
 from restock.kernel.ids import new_id
-from restock.notification.ears import Ear
+from restock.notification import pushes
+from restock.notification.ears import Ear, settle
 from restock.notification.pushes import Pushes
 from tests.fixtures.tokens import token_for as make_token
 from tests.notification.happenings import Publisher, account, fell_low, happen, request_event
@@ -171,11 +172,11 @@ async def test_who_could_not_be_listened_to_is_tried_again(
     )
     nc, sockets = service.context.bus.nc, service.context.resources.sockets
 
-    async def fail(timeout):
+    async def fail(_client, _timeout_s):
         raise TimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr(nc, "flush", fail)
+        patch.setattr(pushes, "settle", fail)
         client = listens(node, service, ada)
         await client.hears("sync")
     assert not any(isinstance(sub, Ear) for sub in nc._subs.values())
@@ -190,23 +191,23 @@ async def test_after_a_reconnect_many_are_listened_to_in_one_round_trip(
     make_service, nats, node, token_for, port_offset, monkeypatch
 ):
     service = await make_service("notification", nats=nats, RESTOCK_PORT_OFFSET=port_offset)
-    nc, sockets = service.context.bus.nc, service.context.resources.sockets
-    flush, flushes, works = nc.flush, [], False
+    sockets = service.context.resources.sockets
+    asked, works = [], False
 
-    async def counted(timeout):
-        flushes.append(timeout)
+    async def counted(client, timeout_s):
+        asked.append(client)
         if not works:
             raise TimeoutError
-        await flush(timeout=timeout)
+        await settle(client, timeout_s)
 
-    monkeypatch.setattr(nc, "flush", counted)
+    monkeypatch.setattr(pushes, "settle", counted)
     clients = [listens(node, service, account(token_for)) for _ in range(3)]
     for client in clients:
         await client.hears("sync")
     works = True
-    flushes.clear()
+    asked.clear()
     await sockets.bus_connected()
-    assert len(flushes) <= 1
+    assert len(asked) <= 1
     assert all(audience.subscribed for audience in sockets._audiences.values())
 
 

@@ -64,6 +64,7 @@ class ForkServer(Engine):
                 env=self._env,
                 sockets=[self._theirs],
                 log_path=self.log_path,
+                stop_timeout_s=2.0,  # SIGTERM ends it at once, unless it is stuck
             )
         )
 
