@@ -44,7 +44,7 @@ class Outcome:
 
 @click.command()
 @click.argument("questions", nargs=-1, type=click.Choice(list(QUESTIONS)))
-@click.option("--full", is_flag=True, help="Five alternations and all sizes, some 45 minutes.")
+@click.option("--full", is_flag=True, help="Five alternations and all sizes, some 30 minutes.")
 @click.option(
     "--peer",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
