@@ -8,7 +8,7 @@ from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
-from restock.engines.streams import connect
+from restock.engines.streams import bring_streams, connect
 
 NAME = "a b'c\"d %s \\n é"
 
@@ -17,6 +17,7 @@ async def test_both_engines_run_under_any_name(scratch: Path) -> None:
     directory = DataDir.claim(scratch / NAME)
     engine = NatsEngine(directory, port=free_port())
     await engine.start()
+    await bring_streams(engine.operator_env(), within_s=30)
     client = await connect(engine.url, engine.credential("operator"))
     await client.jetstream(timeout=5).publish("auth.thing.happened", b"{}")
     await client.close()
