@@ -24,7 +24,7 @@ import msgspec
 
 from restock.engines.running import Engine
 from restock.kernel.forks import LARGEST_JOB, READY, Job
-from restock.kernel.supervisor import Child, Process, Records, open_log
+from restock.kernel.supervisor import Child, Process, Records, started
 
 PROGRAM = (sys.executable, "-P", "-m", "restock", "forkserver")
 ANSWER_BYTES = 16  # at most: a pid, an exit code
@@ -114,12 +114,7 @@ class ForkServer(Engine):
 
         Cancelled, it ends it. So can be used, and given back, what takes much memory.
         """
-        output = open_log(child.log_path) if child.log_path else None
-        try:
-            process = await self.fork(child, output)
-        finally:
-            if output is not None:
-                output.close()
+        process = await started(child, self.fork)
         try:
             if self._records is not None:
                 self._records.note(child.name, process.pid)

@@ -60,6 +60,9 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
+Start = Callable[["Child", IO[bytes] | None], Awaitable[Process]]
+
+
 async def executed(child: "Child", output: IO[bytes] | None) -> Process:
     """Start a child as a program. Raises OSError."""
     fds = [listening.fileno() for listening in child.sockets]
@@ -103,11 +106,21 @@ class Child:
     insist_signal: signal.Signals | None = None
     stage: int = 0
     log_path: Path | None = None
-    start: "Callable[[Child, IO[bytes] | None], Awaitable[Process]]" = executed
+    start: Start = executed
     prepare: Callable[[], Awaitable[None]] | None = None
     on_started: Callable[[int], None] | None = None
     on_exited: Callable[[int], None] | None = None
     on_failed: Callable[[OSError], None] | None = None
+
+
+async def started(child: Child, start: Start) -> Process:
+    """The child's process, made by `start` with its log for output. Raises OSError."""
+    output = open_log(child.log_path) if child.log_path else None
+    try:
+        return await start(child, output)
+    finally:
+        if output is not None:
+            output.close()
 
 
 class Supervisor:
@@ -194,12 +207,7 @@ class Supervisor:
             await asyncio.to_thread(self._records.end_leftover, child.name)
         if child.prepare is not None:
             await child.prepare()
-        output = open_log(child.log_path) if child.log_path else None
-        try:
-            process = await child.start(child, output)
-        finally:
-            if output is not None:
-                output.close()
+        process = await started(child, child.start)
         try:
             if self._records is not None:
                 self._records.note(child.name, process.pid)
