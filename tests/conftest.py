@@ -18,12 +18,30 @@ from restock.engines.postgres import PostgresEngine
 from restock.engines.streams import bring_streams
 from restock.kernel.migrate import migrate
 from restock.system import load
+from tests.fixtures import figures as figures_of_run
+from tests.fixtures.figures import Figures
 from tests.fixtures.running import RunningService, running_service
 from tests.fixtures.tokens import token_for as make_token
 
 DATABASES = ("auth", "inventory", "vendor", "notification")
 
 MakeService = Callable[..., Awaitable[RunningService]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[figures_of_run.KEY] = Figures()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    figures_of_run.say(terminalreporter, config)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test counts what it tried; the run ends with the sums."""
+    return request.config.stash[figures_of_run.KEY]
 
 
 @pytest.fixture(scope="session")
