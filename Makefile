@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The other side of the benchmark, where there is one: make bench-full PEER=DIR
 PEER ?=
 
-.PHONY: help setup up test test-long check contracts migrate lock bench bench-full
+.PHONY: help setup up test test-long check contracts migrate lock audit bench bench-full
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -41,7 +41,7 @@ check: $(INSTALLED) ## format, lint, types, borders, tidy rules, contracts: chan
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/tidy
+	$(BIN)/pytest -q tests/tidy tests/supply
 	$(BIN)/restock contracts --check
 
 contracts: $(INSTALLED) ## write contracts/ anew from the code
@@ -55,6 +55,9 @@ bench-full: $(INSTALLED) $(BENCH_NODE_INSTALLED) ## measure at length, and write
 
 migrate: $(INSTALLED) ## bring the databases named in the environment up to date
 	@$(BIN)/restock migrate $(ARGS)
+
+audit: setup ## known vulnerabilities and licences of what is locked; lists it in docs/installed.md
+	@$(BIN)/python -m tests.supply $(ARGS)
 
 lock: ## pin requirements.in into requirements.lock; ARGS=--upgrade takes the newest
 	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

@@ -59,7 +59,12 @@ async def drive(
         *("-n", "-M", mode, "-c", str(connections), "-j", "1", "-T", str(seconds)),
         *(word for name, value in variables.items() for word in ("-D", f"{name}={value}")),
         *("-f", str(file)),
-        env=clean_environment(**_connection(url), LC_ALL="C"),
+        env=clean_environment(
+            **_connection(url),
+            LC_ALL="C",
+            # as the service says it: no row is visible without (decision 0020)
+            PGOPTIONS=f"-c restock.workspace={variables.get('workspace', '')}",
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -64,3 +64,15 @@ def create_admin() -> Callable[..., Awaitable[Any]]:
     """The operator's way to make an account of role admin, see `restock.auth.operator`."""
     made: Callable[..., Awaitable[Any]] = import_module("restock.auth.operator").create_admin
     return made
+
+
+def rotate_keys() -> Callable[..., Awaitable[str | None]]:
+    """The operator's way to have another key sign, see `restock.auth.operator`."""
+    made: Callable[..., Awaitable[str | None]] = import_module("restock.auth.operator").rotate_keys
+    return made
+
+
+def replace_keys() -> Callable[..., Awaitable[None]]:
+    """The operator's way to take away every signing key, see `restock.auth.operator`."""
+    made: Callable[..., Awaitable[None]] = import_module("restock.auth.operator").replace_keys
+    return made

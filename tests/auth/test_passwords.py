@@ -1,13 +1,15 @@
 """Hashing passwords, in a pool that does not grow."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 
 from restock.auth.faults import TooManySignIns
-from restock.auth.passwords import PARAMETERS, Passwords, hash_password
+from restock.auth.passwords import NICENESS, PARAMETERS, Passwords, hash_password
 from tests.auth.held import Held
 
 PASSWORD = "correct horse battery"
@@ -116,6 +118,52 @@ async def test_beyond_the_queue_a_caller_is_refused_at_once(
     assert await asyncio.gather(*waiting) == ["hash"] * 5
     assert held.most <= 2, "no more threads than were asked for"
     assert await crowded.hash(PASSWORD) == "hash", "there is room again"
+
+
+async def test_who_would_be_refused_is_told_before_anything_else(
+    crowded: Passwords, hold: Callable[[], Held]
+) -> None:
+    held = hold()
+    waiting = []
+    for _ in range(5):
+        crowded.require_room()
+        waiting.append(asyncio.create_task(crowded.hash(PASSWORD)))
+        await asyncio.sleep(0)
+    with pytest.raises(TooManySignIns):
+        crowded.require_room()
+    held.gate.set()
+    await asyncio.gather(*waiting)
+    crowded.require_room()
+
+
+async def test_those_refused_together_do_not_come_back_together(hold: Callable[[], Held]) -> None:
+    with Passwords(threads=1, queue=0) as pool:
+        held = hold()
+        waiting = asyncio.create_task(pool.hash(PASSWORD))
+        await held.begun()
+        told = set()
+        for _ in range(200):
+            with pytest.raises(TooManySignIns) as refused:
+                await pool.hash(PASSWORD)
+            told.add(int(refused.value.headers["Retry-After"]))
+        held.gate.set()
+        await waiting
+    assert told == {2, 3, 4}
+
+
+async def test_hashing_comes_after_everything_else(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread that hashes steps back, and only they do."""
+
+    def niceness(*_: object) -> str:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    own = int(niceness())
+    monkeypatch.setattr(PasswordHasher, "hash", niceness)
+    found = {await passwords.hash(PASSWORD) for _ in range(4)}
+    assert found == {str(NICENESS)}
+    assert int(niceness()) == own < NICENESS
 
 
 async def test_who_gives_up_waiting_makes_room(

@@ -57,7 +57,11 @@ async def test_a_command_knows_what_is_no_setting_and_no_secret_besides_its_own(
     directory: DataDir,
 ) -> None:
     outside = {"PGSSLROOTCERT": "/etc/of/the/operator.pem", "HOME": "/home/operator"}
-    secrets = {"RESTOCK_AUTH_DATABASE_URL": "of auth", "RESTOCK_AUTH_MIGRATE_URL": "of its owner"}
+    place = "postgresql://db.example/restock_auth"
+    secrets = {
+        "RESTOCK_AUTH_DATABASE_URL": f"{place}?of=auth",
+        "RESTOCK_AUTH_MIGRATE_URL": f"{place}?of=its-owner",
+    }
     own, forks = {"RESTOCK_AUTH_MIGRATE_URL": "of the cluster"}, Taking()
     await system(directory, outside | secrets)._run(
         forks,  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ SERVICES = ("AUTH", "INVENTORY", "NOTIFICATION", "VENDOR")
         (("demo",), {"RESTOCK_PORT_OFFSET": "abc"}, "RESTOCK_PORT_OFFSET must be a whole number"),
         (("check",), {"RESTOCK_NO_SUCH": "1"}, "one setting is not acceptable"),
         (("migrate", "auth", "--data-dir", "none"), {}, "RESTOCK_AUTH_MIGRATE_URL is not set"),
-        (("migrate", "auth"), {"RESTOCK_AUTH_MIGRATE_URL": "nonsense"}, "database of auth"),
+        (("migrate", "auth"), {"RESTOCK_AUTH_MIGRATE_URL": "nonsense"}, "_MIGRATE_URL: must be a"),
     ],
 )
 async def test_it_is_a_sentence(words: tuple[str, ...], settings: dict[str, str], said: str):
@@ -53,7 +53,7 @@ async def test_databases_whose_url_is_nonsense(tmp_path: Path) -> None:
         "up", "--data-dir", str(tmp_path / "data"), "--port-offset", str(free_offset()), **settings
     )
     assert refused.code == 1
-    assert "the database of auth does not let us in" in refused.err
+    assert "RESTOCK_AUTH_DATABASE_URL: must be a URL" in refused.err
     assert "Traceback" not in refused.err
 
 

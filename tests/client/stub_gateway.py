@@ -3,7 +3,7 @@
 `trouble` is a list of (part of the path, what happens); the
 first entry that fits a request is used up by it (a third part lets so many pass before):
 - "lose": the connection breaks before anything is done
-- "lose-answer": everything is done, then the connection breaks
+- "lose-answer", "hide-answer": everything is done, then the connection breaks, or a 503 comes
 - a number: a problem with that status; 429 and 503 carry Retry-After
 With `weather` every fifth request to inventory meets one of these, by chance.
 """
@@ -96,6 +96,8 @@ def _trouble(stub: Stub):
         response = await handler(request)
         if what == "lose-answer":
             request.transport.abort()
+        if what == "hide-answer":
+            return problem(503, "stub.503", {"Retry-After": "0"})
         return response
 
     return middleware

@@ -85,11 +85,12 @@ async def test_patience_ends(stub, gateway):
     assert lost.value.may_have_happened
 
 
-async def test_a_delete_whose_answer_was_lost_is_done(stub, gateway):
+@pytest.mark.parametrize("how", ["lose-answer", "hide-answer"])
+async def test_a_delete_whose_answer_was_lost_is_done(stub, gateway, how):
     item = await gateway.inventory.create_item(name="Tea", quantity=0, min_threshold=3)
     told = [row async for row in gateway.notifications.notifications()]
     assert [(row.type, row.item_id) for row in told] == [("low_stock", item.id)]
-    stub.trouble.append(("/api/notifications/", "lose-answer"))
+    stub.trouble.append(("/api/notifications/", how))
     await gateway.notifications.delete(told[0].id)
     with pytest.raises(ApiProblem) as refusal:
         await gateway.notifications.delete(told[0].id)

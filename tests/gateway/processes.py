@@ -59,7 +59,10 @@ class GatewayProcess:
 
 
 @asynccontextmanager
-async def gateway_process(directory: Path, **environ: str) -> AsyncIterator[GatewayProcess]:
+async def gateway_process(
+    directory: Path, *, vendor_too: str = "", **environ: str
+) -> AsyncIterator[GatewayProcess]:
+    """`vendor_too` is a second place of vendor's, host:port."""
     stubs = {name: Stub(name) for name in (*SERVICES, "worker")}
     stubs["auth"].jwks = Signer().jwks
     variables = {
@@ -75,6 +78,8 @@ async def gateway_process(directory: Path, **environ: str) -> AsyncIterator[Gate
         },
         **environ,
     }
+    if vendor_too:
+        variables["RESTOCK_GATEWAY_VENDOR_UPSTREAM"] += f",{vendor_too}"
     async with aiohttp.ClientSession() as session:
         it = GatewayProcess(variables, stubs, session)
         for name, stub in stubs.items():

@@ -10,11 +10,15 @@ import pytest
 from yarl import URL
 
 from restock.gateway import envoy
+from tests.fixtures.figures import Figures
 from tests.gateway.stubs import Front, front
 
 SLOW = 0.001  # requests a second: a burst of 10, then one in 1000 s
 BURST = 10
 ITEMS = "/api/inventory/items"
+
+
+MANY = pytest.mark.parametrize("others", [500, pytest.param(10_000, marks=pytest.mark.long)])
 
 
 async def statuses(edge: Front, times: int, method: str, path: str, **more: object) -> list[int]:
@@ -95,15 +99,48 @@ async def test_a_claimed_account_is_no_other_bucket(tmp_path: Path) -> None:
         assert not seen.values("x-restock-account")
 
 
-@pytest.mark.parametrize("others", [60])
+@MANY
 async def test_others_do_not_refill_an_empty_bucket(tmp_path: Path, others: int) -> None:
     """Envoy's own default forgets a bucket after twenty others."""
     async with front(tmp_path, rate_account=SLOW) as edge:
         greedy = edge.bearer()
         assert 429 in await statuses(edge, BURST + 1, "GET", ITEMS, headers=greedy)
-        for _ in range(others):
-            assert await statuses(edge, 1, "GET", ITEMS, headers=edge.bearer()) == [200]
+        found = await each(edge, ITEMS, [edge.bearer() for _ in range(others)])
+        assert found == {200: others}
         assert await statuses(edge, 3, "GET", ITEMS, headers=greedy) == [429] * 3
+
+
+@MANY
+async def test_other_addresses_do_not_refill_an_empty_bucket(
+    tmp_path: Path, others: int, figures: Figures
+) -> None:
+    """Neither of the two that count by address."""
+    limits = {"rate_address": SLOW, "rate_login": SLOW, "trusted_hops": 1}
+    greedy = {"x-forwarded-for": "9.9.9.9"}
+    async with front(tmp_path, **limits) as edge:
+        found = await statuses(edge, BURST + 1, "POST", "/api/auth/login", headers=greedy)
+        assert found == [200] * BURST + [429]
+        addresses = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(others)]
+        claims = [{"x-forwarded-for": address} for address in addresses]
+        assert await each(edge, "/api/auth/login", claims, "POST") == {200: others}
+        for method, path in (("POST", "/api/auth/login"), ("GET", "/health")):
+            async with edge.request(method, path, headers=greedy) as answer:
+                assert answer.status == 429
+                assert answer.headers["retry-after"] == "1000"
+    figures.add("addresses against the limiter", others)
+
+
+async def each(
+    edge: Front, path: str, headers: list[dict[str, str]], method: str = "GET"
+) -> Counter[int]:
+    """One request with each of the headers, some at a time; their statuses."""
+    found: Counter[int] = Counter()
+    for start in range(0, len(headers), 50):
+        asked = [
+            statuses(edge, 1, method, path, headers=own) for own in headers[start : start + 50]
+        ]
+        found.update(status for (status,) in await asyncio.gather(*asked))
+    return found
 
 
 async def test_guessing_is_limited_over_login_and_register_together(tmp_path: Path) -> None:

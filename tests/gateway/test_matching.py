@@ -87,6 +87,14 @@ async def test_what_may_not_be_repeated_is_not(
     assert len(reached) == 1
 
 
+async def test_that_it_is_unwell_is_asked_once(edge: Front) -> None:
+    """A 503 of /health is its answer: asked again it comes later, and is the same."""
+    edge.services["gateway"].behave = failing(2, "503")
+    async with edge.request("GET", "/health") as answer:
+        assert answer.status == 503
+    assert len(edge.services["gateway"].seen) == 1
+
+
 async def test_an_error_of_the_service_is_not_repeated(edge: Front) -> None:
     edge.services["inventory"].behave = failing(1, "500")
     async with edge.request("GET", ITEMS, headers=edge.bearer()) as answer:

@@ -1,8 +1,11 @@
 """The health of the whole is that of its worst part."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.gateway.processes import SERVICES, GatewayProcess
+from tests.gateway.processes import SERVICES, GatewayProcess, gateway_process
+from tests.gateway.stubs import free_port
 
 
 async def test_ready_when_every_part_is(process: GatewayProcess) -> None:
@@ -45,6 +48,17 @@ async def test_each_socket_worker_counts(process: GatewayProcess) -> None:
     status, found = await process.whole()
     assert status == 503
     assert found["services"]["notification"]["status"] == "unready"
+
+
+async def test_one_of_two_places_away_is_degraded(tmp_path: Path) -> None:
+    """Not unready: so it is whenever a deploy restarts them one after the other."""
+    away = f"127.0.0.1:{free_port()}"
+    async with gateway_process(tmp_path, vendor_too=away) as process:
+        status, found = await process.whole()
+        assert (status, found["status"]) == (200, "degraded")
+        assert found["services"]["vendor"] == {"status": "degraded"}
+        await process.stubs["vendor"].stop()
+        assert (await process.whole())[0] == 503
 
 
 async def test_an_answer_that_is_no_health_is_away(process: GatewayProcess) -> None:

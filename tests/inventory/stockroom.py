@@ -1,9 +1,10 @@
 """The inventory service, and the people who call it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from restock.kernel.tenants import Tenant
 from tests.fixtures.running import Answered, RunningService
 from tests.fixtures.tokens import token_for
 
@@ -14,7 +15,12 @@ class Account:
 
     user_id: UUID
     workspace_id: UUID
-    token: str
+    token: str = field(repr=False)
+
+    @property
+    def tenant(self) -> Tenant:
+        """For whom a statement of the tests' own runs."""
+        return Tenant(self.workspace_id, (self.user_id,))
 
 
 def account(workspace_id: UUID | None = None) -> Account:

@@ -1,14 +1,11 @@
 """Alerts are edges: what the outbox holds, whatever is done to an item."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from restock.events import inventory as events
 from tests.inventory.stockroom import account
@@ -146,91 +143,3 @@ async def test_what_is_refused_tells_nothing(room, ada):
     await room.count(ada, item, 0, expectedVersion=9)
     await room.edit(ada, item | {"version": 9}, minThreshold=100)
     assert await room.alerts(ada) == []
-
-
-@dataclass
-class Model:
-    """An item as the contract tells it, in a few lines of its own."""
-
-    stock: int
-    threshold: int | None
-    told: list[str] = field(default_factory=list)
-    rows: int = 1
-
-    def __post_init__(self) -> None:
-        if self.low():
-            self.told.append("fell_low")
-
-    def low(self) -> bool:
-        return self.threshold is not None and self.stock <= self.threshold
-
-    def fine(self) -> bool:
-        return self.stock > 0 if self.threshold is None else not self.low()
-
-    def become(self, stock: int, threshold: int | None) -> None:
-        was_low, was_fine, was = self.low(), self.fine(), self.stock
-        self.stock, self.threshold = stock, threshold
-        if self.low() and not was_low:
-            self.told.append("fell_low")
-        if self.stock == 0 and was > 0:
-            self.told.append("ran_out")
-        if self.fine() and not was_fine:
-            self.told.append("recovered")
-
-    def move(self, delta: int) -> None:
-        if self.stock + delta >= 0:
-            self.rows += 1
-            self.become(self.stock + delta, self.threshold)
-
-    def batch(self, mode: str, deltas: list[int]) -> None:
-        if mode == "all":
-            if self.stock + sum(deltas) < 0:
-                return
-            if any(self.stock + sum(deltas[:end]) < 0 for end in range(len(deltas))):
-                deltas = [d for d in deltas if d > 0] + [d for d in deltas if d < 0]
-        for delta in deltas:
-            self.move(delta)
-
-
-STOCKS = st.integers(0, 8)
-THRESHOLDS = st.none() | st.integers(0, 6)
-MOVES = st.integers(-6, 6).filter(bool)
-CHANGES = st.one_of(
-    st.tuples(st.just("move"), MOVES),
-    st.tuples(st.just("count"), STOCKS),
-    st.tuples(st.just("threshold"), THRESHOLDS),
-    st.tuples(st.sampled_from(["all", "each"]), st.lists(MOVES, min_size=1, max_size=5)),
-)
-
-
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(stock=STOCKS, threshold=THRESHOLDS, changes=st.lists(CHANGES, max_size=15))
-async def test_the_outbox_holds_the_edges_and_the_ledger_the_stock(room, stock, threshold, changes):
-    ada = account()
-    item = await room.made(ada, quantity=stock, minThreshold=threshold)
-    model = Model(stock, threshold)
-    for kind, value in changes:
-        if kind == "move":
-            await room.move(ada, item, value)
-            model.move(value)
-        elif kind == "count":
-            await room.count(ada, item, value)
-            model.rows += 1
-            model.become(value, model.threshold)
-        elif kind == "threshold":
-            current = (await room.read(ada, item)).json
-            await room.edit(ada, current, minThreshold=value)
-            model.become(model.stock, value)
-        else:
-            await room.batch(ada, kind, *((item, delta) for delta in value))
-            model.batch(kind, value)
-    assert await room.alerts(ada) == model.told
-    rows = await room.logs(ada, item)
-    assert [row["seq"] for row in rows] == list(range(model.rows, 0, -1))
-    assert sum(row["delta"] for row in rows) == model.stock == await room.stock(ada, item)
-    seqs = [read(row).seq for row in await room.events(ada)]
-    assert seqs == sorted(seqs)

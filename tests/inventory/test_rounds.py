@@ -18,6 +18,7 @@ from restock.inventory.store.items import KeyTaken
 from restock.kernel.database import Database, DatabaseAway
 from restock.kernel.idempotency import RequestKey
 from restock.kernel.identity import Principal
+from restock.kernel.tenants import Tenant
 
 
 def principal(account):
@@ -40,7 +41,7 @@ def count(account, item, quantity, version=None):
 
 async def make(database, rounds, change):
     """A change as a request makes it."""
-    async with database.tx(single=True) as tx:
+    async with database.tx(single=True, tenant=Tenant(change.who.workspace_id)) as tx:
         return await rounds.make(tx, change)
 
 
@@ -77,7 +78,7 @@ WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
 async def busy_alone(room, who):
     """As many changes as are written alone wait for items that somebody has: rounds are next."""
     items = [await room.made(who) for _ in range(ALONE_MOST)]
-    async with room.service.context.database.tx() as tx:
+    async with room.service.context.database.tx(tenant=who.tenant) as tx:
         await tx.execute(
             "SELECT FROM items WHERE workspace_id = $1 AND id = ANY ($2) FOR UPDATE",
             who.workspace_id,
@@ -191,7 +192,7 @@ def edges_of(before, after, *, first):
 async def test_what_a_round_did_not_get_at_once_it_leaves_out(room, ada):
     free, taken, keyed = [await room.made(ada) for _ in range(3)]
     database = room.service.context.database
-    async with database.tx() as other:
+    async with database.tx(tenant=ada.tenant) as other:
         await other.execute("SELECT hold_key($1, $2, 'k')", ada.workspace_id, ada.user_id)
         await other.execute(
             "SELECT FROM items WHERE workspace_id = $1 AND id = $2::text::uuid FOR UPDATE",
@@ -201,7 +202,7 @@ async def test_what_a_round_did_not_get_at_once_it_leaves_out(room, ada):
         asked = [movement(ada, item, -1) for item in (free, taken)] + [
             movement(ada, keyed, -1, "k")
         ]
-        async with database.tx(single=True) as tx:
+        async with database.tx(single=True, tenant=ada.tenant) as tx:
             made = await changes.make_all(tx, asked)
     assert [row is not None for row in made] == [True, False, False]
 
@@ -331,7 +332,7 @@ async def test_who_waits_for_a_turn_holds_no_connection(room, ada):
     database = Database(room.service.context.settings.database_url, size=1)
     rounds = Rounds(database)
     try:
-        async with database.tx(single=True) as tx:
+        async with database.tx(single=True, tenant=ada.tenant) as tx:
             assert await rounds.make(tx, movement(ada, item, -99)) is None
             other = asyncio.create_task(make(database, rounds, movement(ada, item, 1)))
             await asyncio.sleep(0)  # it takes its turn, and the only connection
@@ -344,7 +345,7 @@ async def test_who_waits_for_a_turn_holds_no_connection(room, ada):
 async def test_whose_turn_does_not_come_is_refused_for_good(room, ada, monkeypatch):
     monkeypatch.setattr(rounds_module, "TURN_WITHIN_S", 0.05)
     item, free = await room.made(ada, quantity=10), await room.made(ada, quantity=10)
-    async with room.service.context.database.tx() as tx:
+    async with room.service.context.database.tx(tenant=ada.tenant) as tx:
         await tx.execute(
             "SELECT FROM items WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
             ada.workspace_id,

@@ -242,5 +242,6 @@ async def test_the_tables_hold_no_impossible_stock(room, ada, quantity):
             "UPDATE items SET quantity = $1::text::numeric WHERE workspace_id = $2",
             quantity,
             ada.workspace_id,
+            tenant=ada.tenant,
         )
     assert (await room.read(ada, item)).json == item

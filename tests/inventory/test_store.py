@@ -56,7 +56,7 @@ async def test_only_changes_of_low_stock_touch_an_index(room, ada):
     item = await room.made(ada, quantity=10, minThreshold=4)
     heap_only = {}
     for name, quantity in (("ample", 9), ("falls", 4), ("low", 3), ("rises", 10)):
-        async with room.service.context.database.tx() as tx:
+        async with room.service.context.database.tx(tenant=ada.tenant) as tx:
             before = await tx.fetchval(HEAP_ONLY)
             await tx.execute(
                 "UPDATE items SET quantity = $3 WHERE workspace_id = $1 AND id = $2::text::uuid",
@@ -78,6 +78,7 @@ async def test_the_lowest_items_are_read_from_their_index(room, ada):
         """,
         ada.workspace_id,
         ada.user_id,
+        tenant=ada.tenant,
     )
     for after in ("", items._LOWER):
         plan = await lowest_plan(room, ada, after)
@@ -89,7 +90,7 @@ async def test_the_lowest_items_are_read_from_their_index(room, ada):
 async def lowest_plan(room, who, after):
     """The plan of any page of low stock: one for all workspaces."""
     sql = items._LOW_STOCK.replace("{after}", after)
-    async with room.service.context.database.tx() as tx:
+    async with room.service.context.database.tx(tenant=who.tenant) as tx:
         types = "(uuid, bigint, numeric, uuid)" if after else "(uuid, bigint)"
         values = f"'{who.workspace_id}', 51" + (f", 7, '{who.user_id}'" if after else "")
         await tx.execute("SET LOCAL plan_cache_mode = force_generic_plan")

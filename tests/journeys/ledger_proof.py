@@ -23,7 +23,8 @@ import asyncpg
 BROKEN = """
 WITH step AS (
     SELECT *, lag(new_quantity, 1, 0) OVER item AS stood, row_number() OVER item AS place,
-           last_value(new_quantity) OVER whole AS final, sum(delta) OVER whole AS total
+           last_value(new_quantity) OVER whole AS final, sum(delta) OVER whole AS total,
+           count(*) OVER whole AS rows
     FROM ledger
     WINDOW item AS (PARTITION BY workspace_id, item_id ORDER BY seq),
            whole AS (item ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
@@ -32,8 +33,7 @@ SELECT i.id, i.name, s.seq, s.stood, s.previous_quantity, s.delta, s.new_quantit
 FROM items i LEFT JOIN step s ON s.workspace_id = i.workspace_id AND s.item_id = i.id
 WHERE s.id IS NULL OR s.previous_quantity <> s.stood OR s.stood + s.delta <> s.new_quantity
    OR s.seq <> s.place OR s.new_quantity < 0 OR s.final <> i.quantity OR s.total <> i.quantity
-   OR i.moves <> (SELECT count(*) FROM ledger l
-                  WHERE l.workspace_id = i.workspace_id AND l.item_id = i.id)
+   OR i.moves <> s.rows
 """
 
 # every crossing of a threshold, once
@@ -137,12 +137,16 @@ async def _compare_logs(inventory: asyncpg.Connection, logs: list[Path], verdict
                 verdict.wrong.append(f"{log}: {line} is not in the ledger")
 
 
-def urls_of(data_dir: Path) -> tuple[str, str]:
-    """The inventory and notification databases of a running system, as superuser."""
+def url_of(data_dir: Path, service: str) -> str:
+    """A database of a running system, as superuser."""
     socket = json.loads((data_dir / "system.json").read_text())["postgres_socket"]
     password = json.loads((data_dir / "secrets.json").read_text())["postgres.restock"]
-    url = "postgresql://restock:{}@/restock_{}?host={}"
-    return url.format(password, "inventory", socket), url.format(password, "notification", socket)
+    return f"postgresql://restock:{password}@/restock_{service}?host={socket}"
+
+
+def urls_of(data_dir: Path) -> tuple[str, str]:
+    """The inventory and notification databases of a running system."""
+    return url_of(data_dir, "inventory"), url_of(data_dir, "notification")
 
 
 def main() -> int:

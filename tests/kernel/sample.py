@@ -205,11 +205,5 @@ ROUTES = (
 
 
 def service(**more: object) -> Service:
-    return Service(
-        name="inventory",
-        port=3101,
-        package="tests.kernel",
-        routes=ROUTES,
-        publishes=(ItemFellLow,),
-        **more,  # type: ignore[arg-type]
-    )
+    card: dict[str, Any] = {"publishes": (ItemFellLow,)} | more
+    return Service(name="inventory", port=3101, package="tests.kernel", routes=ROUTES, **card)

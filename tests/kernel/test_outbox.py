@@ -1,15 +1,19 @@
 """The relay: several at once, without double work and without lost rows."""
 
 import asyncio
+import json
 from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+import nats as nats_client
 import pytest
 
 from restock.engines.nats import NatsEngine
+from restock.engines.streams import SECOND_NS, definition
 from restock.events.inventory import ItemFellLow
 from restock.kernel import outbox
+from restock.kernel.database import DatabaseAway
 from restock.kernel.ids import new_id
 from restock.kernel.outbox import BATCH, Relay
 from tests.fixtures.running import RunningService
@@ -96,6 +100,68 @@ async def test_rows_beyond_a_batch_do_not_wait_for_the_poll(
         ItemFellLow.subject, b"{}", headers={"Nats-Msg-Id": "after"}
     )
     assert operator.seq == BATCH + 11
+
+
+class DiesAfterPublishing:
+    """Stands in for the bus of a relay that is killed when JetStream has its event: its
+    connection to PostgreSQL breaks before the row is marked.
+    """
+
+    connected = True
+
+    def __init__(self, notes: RunningService) -> None:
+        self._context = notes.context
+        self.published = 0
+
+    @property
+    def js(self) -> "DiesAfterPublishing":
+        return self
+
+    async def publish(self, subject: str, payload: bytes, **options: Any) -> None:
+        found = await self._context.bus.js.publish(subject, payload, **options)
+        self.published += not found.duplicate
+        for connection in self._context.database.pool._lent:
+            connection.terminate()
+
+
+async def forget_what_was_published(nats: NatsEngine) -> None:
+    """Let JetStream's own window against doubles be as short as it can be."""
+    operator = nats.credential("operator")
+    connection = await nats_client.connect(nats.url, user=operator.user, password=operator.password)
+    wanted = definition("INVENTORY", replicas=1) | {"duplicate_window": SECOND_NS // 10}
+    done = await connection.request("$JS.API.STREAM.UPDATE.INVENTORY", json.dumps(wanted).encode())
+    assert "error" not in json.loads(done.data)
+    await connection.close()
+
+
+async def test_a_relay_that_dies_between_publishing_and_marking_has_one_effect(
+    make_sample: MakeSample, nats: NatsEngine
+) -> None:
+    """Five times, each time stored by JetStream anew."""
+    heard = []
+
+    async def hear(_tx: Any, envelope: Any, _event: Any, _resources: Any) -> None:
+        heard.append(str(envelope.id))
+
+    await forget_what_was_published(nats)
+    notes = await make_sample(nats=nats, publishes=(), consumers={ItemFellLow: hear})
+    written = await fill(notes, 1)
+    dying = DiesAfterPublishing(notes)
+    relay = Relay(notes.context.database, dying)  # type: ignore[arg-type]
+    async with asyncio.timeout(60):
+        while dying.published < 5:
+            with pytest.raises(DatabaseAway):
+                await relay.publish_batch()
+            assert await notes.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+    relay = Relay(notes.context.database, notes.context.bus)
+    assert await relay.publish_batch() == 1
+    [last] = await fill(notes, 1) - written
+    assert await relay.publish_batch() == 1
+    async with asyncio.timeout(20):
+        while last not in heard:
+            await asyncio.sleep(0.01)
+    assert heard == [*written, last]
+    assert await notes.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
 
 
 async def test_old_rows_are_forgotten_and_unpublished_ones_never(notes: RunningService) -> None:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from msgspec import Raw
 
-from restock.kernel.faults import MethodNotAllowed, NotFound
+from restock.kernel.faults import Conflict, MethodNotAllowed, NotFound
 from restock.kernel.ids import new_id
 from restock.kernel.reply import Reply
 from restock.kernel.routing import Router
@@ -61,6 +61,11 @@ async def read_tag(tag: Annotated[str | None, Header("If-Match", "A tag.")]) -> 
     return {"tag": tag}
 
 
+@patch("/tag", public=True, tagged=True)
+async def change_tag(tag: Annotated[str, Header("If-Match", unless=Conflict)], data: Part) -> Part:
+    return Part(name=tag)
+
+
 @get("/raw", public=True)
 async def read_raw() -> Reply[Part]:
     return Reply(Raw(b'{"name": "1.50"}'))
@@ -93,6 +98,7 @@ ROUTES = (
     get_none,
     get_name,
     read_tag,
+    change_tag,
     read_raw,
     list_raw,
     read_page,
@@ -121,6 +127,7 @@ async def parts() -> AsyncIterator[RunningService]:
         ("number=1&text=", {"text": ""}),
         ("number=1&text=a+b%26c%C3%A4", {"text": "a b&cä"}),
         ("number=1&text=1", {"text": "1"}),
+        ("number=1&text=null", {"text": "null"}),
         ("number=1&flag=true", {"flag": True}),
         ("number=1&flag=FALSE", {"flag": False}),
         ("number=1&flag=0", {"flag": False}),
@@ -146,6 +153,8 @@ async def test_a_query_is_read_as_its_kinds(
         ("number=" + "9" * 5000, ["/number"]),
         ("number=1&flag=", ["/flag"]),
         ("number=1&flag=yes", ["/flag"]),
+        ("number=1&flag=null", ["/flag"]),
+        ("number=1&thing=null", ["/thing"]),
         ("number=1&thing=x", ["/thing"]),
         ("flag=perhaps&thing=x&text=a", ["/number", "/flag", "/thing"]),
     ],
@@ -226,6 +235,13 @@ async def test_nothing_to_say_has_no_body(parts: RunningService) -> None:
 async def test_a_header_is_an_argument(parts: RunningService, sent: str | None) -> None:
     headers = {} if sent is None else {"If-Match": sent}
     assert (await parts.ask("GET", "/tag", headers=headers)).json == {"tag": sent}
+
+
+async def test_a_header_that_is_needed_has_a_refusal_of_its_own(parts: RunningService) -> None:
+    body = {"name": "a"}
+    answer = await parts.ask("PATCH", "/tag", json=body, headers={"If-Match": "x"})
+    assert (answer.status, answer.json) == (200, {"name": "x"})
+    assert (await parts.ask("PATCH", "/tag", json=body)).json["code"] == "request.conflict"
 
 
 async def test_json_that_is_there_already_is_written_as_it_is(parts: RunningService) -> None:
@@ -339,6 +355,14 @@ def test_the_document_says_what_the_routes_take() -> None:
             "schema": {"type": "string"},
         }
     ]
+    changed = paths["/tag"]["patch"]
+    assert changed["parameters"][0]["required"]
+    assert set(changed["responses"]["200"]["headers"]) == {"X-Request-Id", "ETag"}
+    assert set(changed["responses"]["503"]["headers"]) == {"X-Request-Id", "Retry-After"}
+    assert set(paths["/mine"]["get"]["responses"]["401"]["headers"]) == {
+        "X-Request-Id",
+        "WWW-Authenticate",
+    }
     raws = paths["/raws"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert raws == {"type": "array", "items": {"$ref": "#/components/schemas/Part"}}
     assert "/metrics" not in paths

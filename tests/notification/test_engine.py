@@ -73,7 +73,7 @@ async def test_a_reader_that_stops_is_dropped_and_costs_little(live, ada, monkey
     monkeypatch.setattr(connection, "ROOM_WITHIN_S", 0.5)
     sockets = live.context.resources.engine.links
     before = len(sockets)
-    reader, writer = await _stubborn(live, ada)
+    reader, writer = await stubborn(live, ada)
     link = list(sockets.values())[before]
     most = 0
     while not link.closing:
@@ -89,7 +89,7 @@ async def test_a_reader_that_stops_is_dropped_and_costs_little(live, ada, monkey
     writer.close()
 
 
-async def _stubborn(service, who):
+async def stubborn(service, who):
     """A websocket by hand that reads up to its CONNECT answer and nothing after it."""
     place = urlsplit(service.url)
     sock = socket.socket()

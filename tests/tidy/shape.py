@@ -25,11 +25,13 @@ HOUSE_FILES = {
 # Where SQL may stand besides `store.py`, `store/`, `migrations/` and `*.sql`, and why.
 SQL_PLACES = {
     "src/restock/kernel/database.py": "transactions, the version check and the ping",
+    "src/restock/kernel/tenants.py": "tells PostgreSQL for whom a statement runs",
     "src/restock/kernel/outbox.py": "the outbox's own table, the same in every service",
     "src/restock/kernel/inbox.py": "the inbox's own table, the same in every service",
     "src/restock/kernel/idempotency.py": "the kept answers' own table, the same in every service",
     "src/restock/kernel/migrate.py": "the history of migrations",
     "src/restock/kernel/revision.py": "the step at which a database is",
+    "src/restock/engines/dumps.py": "counts any service's rows, and has a restored one go on",
     "src/restock/engines/postgres.py": "makes roles and databases before any service runs",
 }
 SQL = re.compile(
@@ -48,6 +50,8 @@ TENANT_FREE = {
     "auth.sessions": "found by the id in a token, before any workspace is known",
     "auth.signing_keys": "belong to the whole system",
     "auth.secrets": "belong to the whole system",
+    "auth.sign_in_failures": "counted before anybody is known",
+    "auth.known_places": "looked up before anybody is known",
     "vendor.vendors": "a directory, read by every workspace",
     "vendor.contact_requests": "led by the vendor's workspace, indexed by the buyer's",
     "vendor.request_steps": "follow their request",

@@ -22,7 +22,7 @@ EVASIONS = re.compile(
     r"pytest\.mark\.(skip|skipif|xfail)|pytest\.(skip|xfail|importorskip)\(|time\.sleep\("
 )
 DECISION = re.compile(r"\b[Dd]ecision (\d{4})\b")
-ADDRESS = re.compile(r"https?:|file:")
+ADDRESS = re.compile(r"https?:|file:/")
 
 
 def _lines(tree: Tree, pattern: re.Pattern[str], *tops: str) -> Iterator[str]:

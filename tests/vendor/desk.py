@@ -1,6 +1,6 @@
 """The vendor service with inventory beside it, and the people who call it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,13 +16,14 @@ class Account:
     user_id: UUID
     workspace_id: UUID
     name: str
-    token: str
+    token: str = field(repr=False)
+    role: str = "user"
 
 
 def account(name: str = "Ada", *, role: str = "user", workspace_id: UUID | None = None) -> Account:
     user_id, workspace_id = uuid4(), workspace_id or uuid4()
     token = token_for(user_id=user_id, workspace_id=workspace_id, role=role, name=name)
-    return Account(user_id, workspace_id, name, token)
+    return Account(user_id, workspace_id, name, token, role)
 
 
 def vendor_fields(**changes: Any) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The tables: what the kernel needs among them, and what the service's role may not do."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 import restock.kernel
 import restock.vendor
+from restock.kernel.tenants import Tenant
 from tests.vendor.desk import account
 
 BEYOND = (
@@ -39,14 +41,17 @@ async def test_the_services_role_reaches_no_further_than_it_needs(desk):
 
 async def test_a_request_can_not_name_a_workspace_that_does_not_own_its_vendor(desk):
     vendor = await desk.registered(account())
+    buyer = uuid4()
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await desk.service.execute(
             """INSERT INTO contact_requests
                 (vendor_workspace_id, vendor_id, buyer_workspace_id, buyer_user_id, client_name,
                  item_id, item_name, item_unit, quantity, message)
-            VALUES (uuidv7(), $1::text::uuid, uuidv7(), uuidv7(), 'x', uuidv7(), 'x', 'x', 1, 'x')
+            VALUES (uuidv7(), $1::text::uuid, $2, uuidv7(), 'x', uuidv7(), 'x', 'x', 1, 'x')
             """,
             vendor["id"],
+            buyer,
+            tenant=Tenant(buyer),
         )
 
 
@@ -54,6 +59,10 @@ def test_the_kernels_tables_are_taken_as_they_are():
     kernels = sql_of(restock.kernel, "tables.sql")
     assert kernels in sql_of(restock.vendor, "tables.sql")
     assert kernels in sql_of(restock.vendor, "migrations/0001_directory.sql")
+    walls = sql_of(restock.kernel, "walls.sql")
+    for service in ("auth", "inventory", "notification", "vendor"):
+        tables = Path(restock.kernel.__file__).parents[1] / service / "tables.sql"
+        assert walls in tables.read_text(encoding="utf-8")
 
 
 def sql_of(package, name):

@@ -1,18 +1,20 @@
 """Auth: who somebody is, and until when.
 
-Owns       accounts, workspaces and their members, sessions, signing keys (`tables.sql`).
+Owns       accounts, workspaces and their members, sessions, signing keys, counters of failed
+           sign-ins (`tables.sql`).
 Serves     /api/auth: register, login, refresh, verify, logout, logout-all, sessions;
            /.well-known/jwks.json.
 Publishes  auth.user.registered, auth.session.revoked.
 Consumes   nothing.
 
-Beside the files of every service: `passwords.py` (argon2id in bounded threads), `keys.py` (the
-keys that sign), `tokens.py` (access and refresh tokens), `resources.py` (what is open while it
-runs), `operator.py` (what a command does without HTTP).
+Beside the files of every service: `passwords.py` (argon2id in bounded threads), `guesses.py` (what
+failed sign-ins are counted by), `keys.py` (the keys that sign), `tokens.py` (access and refresh
+tokens), `resources.py` (what is open while it runs), `operator.py` (what a command does without
+HTTP).
 """
 
-from restock.auth.operations import forget_sessions
-from restock.auth.resources import open_resources
+from restock.auth.operations import forget_failures, forget_places, forget_sessions
+from restock.auth.resources import key_rotation, open_resources
 from restock.auth.routes import ROUTES
 from restock.auth.settings import Settings
 from restock.events.auth import SessionRevoked, UserRegistered
@@ -26,5 +28,6 @@ SERVICE = Service(
     routes=ROUTES,
     publishes=(UserRegistered, SessionRevoked),
     open=open_resources,
-    purges=(forget_sessions,),
+    runs=key_rotation,
+    purges=(forget_sessions, forget_failures, forget_places),
 )

@@ -78,11 +78,14 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A signing key as it is kept; `jwk` is the half that everybody may see."""
+    """A signing key as it is kept; `jwk` is the half that everybody may see.
+
+    Of a retired key that half is all there is.
+    """
 
     kid: str
     state: str
-    private_pem: str
+    private_pem: str | None
     jwk: dict[str, str]
 
 

@@ -1,6 +1,6 @@
 """What auth refuses, beyond what the kernel refuses for every service."""
 
-from restock.kernel.faults import Conflict, NotFound, Unauthenticated, Unavailable
+from restock.kernel.faults import Conflict, Limited, NotFound, Unauthenticated, Unavailable
 
 
 class EmailTaken(Conflict):
@@ -13,6 +13,13 @@ class WrongCredentials(Unauthenticated):
 
     code = "auth.wrong_credentials"
     title = "The e-mail address or the password is not right"
+
+
+class TooManyGuesses(Limited):
+    """Said before the password is looked at, alike whether or not there is such an account."""
+
+    code = "auth.too_many_guesses"
+    title = "Too many sign-ins have failed: wait and try again"
 
 
 class BadRefreshToken(Unauthenticated):

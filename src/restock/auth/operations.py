@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from math import ceil
 from uuid import UUID
 
 from prometheus_client import Counter
 
-from restock.auth import store
 from restock.auth.domain import (
     Account,
     Device,
@@ -19,9 +19,18 @@ from restock.auth.domain import (
     name_problem,
     session_end,
 )
-from restock.auth.faults import BadRefreshToken, EmailTaken, SessionNotFound, WrongCredentials
+from restock.auth.faults import (
+    BadRefreshToken,
+    EmailTaken,
+    SessionNotFound,
+    TooManyGuesses,
+    WrongCredentials,
+)
+from restock.auth.guesses import Guess, network_of
 from restock.auth.keys import SigningKey
 from restock.auth.resources import Resources
+from restock.auth.store import accounts, guesses, sessions
+from restock.auth.store.guesses import Standing
 from restock.events.auth import SessionRevoked, UserRegistered
 from restock.kernel import clock, outbox
 from restock.kernel.database import Tx
@@ -29,6 +38,7 @@ from restock.kernel.faults import FieldError, Invalid, Unauthenticated
 from restock.kernel.identity import Principal
 from restock.kernel.ids import new_id
 from restock.kernel.telemetry import log
+from restock.kernel.tenants import EVERYBODY, Tenant
 
 # The end of a session whose last access token ended this long ago concerns nobody else: clocks
 # of other machines are not further apart.
@@ -37,7 +47,17 @@ CLOCKS_APART = timedelta(minutes=1)
 # How long a session that is over is remembered.
 SESSION_KEPT = timedelta(days=30)
 
-sign_ins = Counter("restock_auth_sign_ins_total", "Passwords compared.", ["outcome"])
+# How long a failed sign-in is remembered, counted from the last one of its counter.
+FAILURE_KEPT = timedelta(days=1)
+
+# How long a place stays known: while a session begun there may live or be remembered. It is noted
+# anew at most so often.
+PLACE_KEPT = timedelta(days=120)
+PLACE_NOTED_EVERY = timedelta(days=1)
+
+sign_ins = Counter(
+    "restock_auth_sign_ins_total", "Sign-ins, by whether the password was right.", ["outcome"]
+)
 sessions_ended = Counter(
     "restock_auth_sessions_ended_total", "Sessions ended before their time.", ["by"]
 )
@@ -72,6 +92,7 @@ async def register(
     password_hash = await resources.passwords.hash(password)
     key = await resources.keys.signer()
     account = await _add_account(tx, email=email, name=name, role=role, password_hash=password_hash)
+    await guesses.know_place(tx, resources.guesses.of(email, device.address).place)
     return await _begin_session(tx, resources, key, account, device)
 
 
@@ -90,18 +111,28 @@ async def login(
     """Sign in with a password.
 
     Raises WrongCredentials, the same after the same work for an unknown account and for a wrong
-    password, and TooManySignIns.
+    password; TooManyGuesses, alike for both; and TooManySignIns.
     """
-    async with resources.database.tx(single=True) as look:
-        found = await store.find_credentials(look, email)
+    resources.passwords.require_room()
+    guess = resources.guesses.of(email, device.address)
+    async with resources.database.tx(single=True, tenant=EVERYBODY) as look:
+        standing = await _require_turn(look, guess)
+        found = await accounts.find_credentials(look, email)
     account, stored = found or (None, None)
     checked = await resources.passwords.check(stored, password)
-    sign_ins.labels("right" if checked.right else "wrong").inc()
     if account is None or stored is None or not checked.right:
+        await _count_guess(tx, resources, guess, standing, device)
         raise WrongCredentials()
     key = await resources.keys.signer()
+    tx.tenant = _tenant(account)
     if checked.rehashed is not None:
-        await store.replace_password_hash(tx, account.id, known=stored, better=checked.rehashed)
+        await accounts.replace_password_hash(tx, account.id, known=stored, better=checked.rehashed)
+    standing = await _require_turn(tx, guess)  # others guessed while this password was looked at
+    if standing.failed_here:
+        await guesses.forgive(tx, guess.place)
+    if standing.seen_at is None or standing.seen_at < clock.now() - PLACE_NOTED_EVERY:
+        await guesses.know_place(tx, guess.place)
+    tx.after_commit(sign_ins.labels("right").inc)
     return await _begin_session(tx, resources, key, account, device)
 
 
@@ -114,10 +145,12 @@ async def refresh(tx: Tx, resources: Resources, *, refresh_token: str, device: D
     if claim is None:
         raise BadRefreshToken()
     key = await resources.keys.signer()
-    found = await store.lock_session(tx, claim.session_id)
+    tx.tenant = EVERYBODY
+    found = await sessions.lock_session(tx, claim.session_id)
     if found is None:
         raise BadRefreshToken()
     session, account = found
+    tx.tenant = _tenant(account)
     now = clock.now()  # the lock may have been waited for
     counter, rotated_at = session.counter, session.rotated_at
     match judge_refresh(session, claim.counter, now, resources.limits):
@@ -129,7 +162,7 @@ async def refresh(tx: Tx, resources: Resources, *, refresh_token: str, device: D
         case Verdict.ROTATE:
             counter, rotated_at = session.counter + 1, now
     access_until = access_expiry(session.created_at, now, resources.token_life, resources.limits)
-    await store.use_session(
+    await sessions.use_session(
         tx,
         session,
         device,
@@ -139,12 +172,14 @@ async def refresh(tx: Tx, resources: Resources, *, refresh_token: str, device: D
         access_until=access_until,
         over_at=session_end(session.created_at, now, resources.limits),
     )
+    if device.address != session.device.address:
+        await guesses.know_place(tx, resources.guesses.of(account.email, device.address).place)
     return _signed_in(resources, key, account, session.id, counter, now, access_until)
 
 
 async def verify(tx: Tx, who: Principal) -> Account:
     """The caller's account as it is now. Raises Unauthenticated when the session has ended."""
-    account = await store.find_signed_in(tx, who.user_id, who.session_id)
+    account = await accounts.find_signed_in(tx, who.user_id, who.session_id)
     if account is None:
         raise Unauthenticated("The session was ended.")
     return account
@@ -153,7 +188,7 @@ async def verify(tx: Tx, who: Principal) -> Account:
 async def logout(tx: Tx, who: Principal, resources: Resources) -> None:
     """End the session that the request came with."""
     now = clock.now()
-    session = await store.end_session(tx, who.user_id, who.session_id, by="logout", now=now)
+    session = await sessions.end_session(tx, who.user_id, who.session_id, by="logout", now=now)
     if session is not None:
         await _announce_end(tx, resources, session, now, by="logout")
 
@@ -161,14 +196,14 @@ async def logout(tx: Tx, who: Principal, resources: Resources) -> None:
 async def logout_all(tx: Tx, who: Principal, resources: Resources) -> None:
     """End every session of the caller, this one too."""
     now = clock.now()
-    for session in await store.end_sessions(tx, who.user_id, by="logout_all", now=now):
+    for session in await sessions.end_sessions(tx, who.user_id, by="logout_all", now=now):
         await _announce_end(tx, resources, session, now, by="logout_all")
 
 
 async def end_session(tx: Tx, who: Principal, resources: Resources, session_id: UUID) -> None:
     """End one session of the caller. Raises SessionNotFound."""
     now = clock.now()
-    session = await store.end_session(tx, who.user_id, session_id, by="owner", now=now)
+    session = await sessions.end_session(tx, who.user_id, session_id, by="owner", now=now)
     if session is None:
         raise SessionNotFound()
     await _announce_end(tx, resources, session, now, by="owner")
@@ -179,7 +214,7 @@ async def list_sessions(
 ) -> list[Session]:
     """The caller's sessions that are not over, newest first."""
     now = clock.now()
-    return await store.live_sessions(
+    return await sessions.live_sessions(
         tx,
         who.user_id,
         used_after=now - resources.limits.idle,
@@ -191,7 +226,17 @@ async def list_sessions(
 
 async def forget_sessions(tx: Tx) -> int:
     """Forget some sessions that have been over for `SESSION_KEPT`; how many."""
-    return await store.forget_sessions(tx, over_for=SESSION_KEPT)
+    return await sessions.forget_sessions(tx, over_for=SESSION_KEPT)
+
+
+async def forget_failures(tx: Tx) -> int:
+    """Forget some counters of failed sign-ins that have been still for `FAILURE_KEPT`; how many."""
+    return await guesses.forget_failures(tx, failed_before=FAILURE_KEPT)
+
+
+async def forget_places(tx: Tx) -> int:
+    """Forget some places where nobody has signed in for `PLACE_KEPT`; how many."""
+    return await guesses.forget_places(tx, seen_before=PLACE_KEPT)
 
 
 async def public_keys(resources: Resources) -> list[dict[str, str]]:
@@ -207,11 +252,13 @@ def _require(email: str, name: str) -> None:
 
 
 async def _add_account(tx: Tx, *, email: str, name: str, role: str, password_hash: str) -> Account:
-    account = await store.add_account(
+    tx.tenant = EVERYBODY
+    account = await accounts.add_account(
         tx, email=email, name=name, role=role, password_hash=password_hash, workspace_name=name
     )
     if account is None:
         raise EmailTaken()
+    tx.tenant = _tenant(account)
     registered = UserRegistered(
         user_id=account.id,
         workspace_id=account.workspace_id,
@@ -223,12 +270,54 @@ async def _add_account(tx: Tx, *, email: str, name: str, role: str, password_has
     return account
 
 
+def _tenant(account: Account) -> Tenant:
+    """Whose rows a sign-in touches, once it is known whose it is."""
+    return Tenant(account.workspace_id, (account.id,))
+
+
+async def _require_turn(tx: Tx, guess: Guess) -> Standing:
+    """How things stand for this sign-in. Raises TooManyGuesses while it is refused."""
+    standing = await guesses.find_standing(tx, guess)
+    if standing.wait is not None:
+        sign_ins.labels("refused").inc()
+        raise TooManyGuesses(retry_after=ceil(standing.wait.total_seconds()))
+    return standing
+
+
+async def _count_guess(
+    tx: Tx, resources: Resources, guess: Guess, standing: Standing, device: Device
+) -> None:
+    """Count a failed sign-in: a refusal that must stay written.
+
+    Raises TooManyGuesses when those that were looked at meanwhile have used up what may be
+    answered: of any number at once no more are.
+    """
+    tx.keep_on_refusal = True
+    limits = resources.guesses.limits
+    whose = guess.place if standing.known else guess.email
+    # in this order always, so that no two wait for each other
+    for kind, key, most in (
+        ("address", guess.address, limits.address),
+        ("account", whose, limits.account),
+    ):
+        if most == 0:
+            continue
+        failures = await guesses.count_failure(
+            tx, key, most=most, first=limits.first, longest=limits.longest
+        )
+        if failures is None and (kind == "account" or not standing.known):
+            await _require_turn(tx, guess)
+        if failures == most:
+            log.warning("auth.guesses_refused", by=kind, address=network_of(device.address))
+    sign_ins.labels("wrong").inc()
+
+
 async def _begin_session(
     tx: Tx, resources: Resources, key: SigningKey, account: Account, device: Device
 ) -> SignedIn:
     now, session_id = clock.now(), new_id()
     access_until = access_expiry(now, now, resources.token_life, resources.limits)
-    await store.add_session(
+    await sessions.add_session(
         tx,
         session_id,
         account,
@@ -264,7 +353,7 @@ async def _end_stolen(tx: Tx, resources: Resources, session: Session, now: datet
     """End a session whose tokens two parties hold: a refusal that must stay written."""
     tx.keep_on_refusal = True
     log.warning("auth.refresh_token_reused", session_id=session.id, user_id=session.account_id)
-    await store.end_session(tx, session.account_id, session.id, by="theft", now=now)
+    await sessions.end_session(tx, session.account_id, session.id, by="theft", now=now)
     await _announce_end(tx, resources, session, now, by="theft")
 
 

@@ -1,8 +1,9 @@
 """What an operator does to auth from a command, without HTTP."""
 
+from datetime import timedelta
 from uuid import UUID
 
-from restock.auth import operations
+from restock.auth import keys, operations
 from restock.auth.domain import password_problem
 from restock.auth.passwords import hash_password
 from restock.kernel.database import Database
@@ -32,3 +33,26 @@ async def create_admin(
     finally:
         await database.close()
     return account.id
+
+
+async def rotate_keys(database_url: str, *, public_for: timedelta) -> str | None:
+    """Let the next signing key sign from now on; its kid.
+
+    None when it hasn't been public for so long: not everybody has read it. Raises DatabaseAway.
+    """
+    database = Database(database_url, size=1, application="restock keys")
+    try:
+        async with database.tx() as tx:
+            return await keys.rotate(tx, signed_for=timedelta(0), public_for=public_for)
+    finally:
+        await database.close()
+
+
+async def replace_keys(database_url: str) -> None:
+    """Forget every signing key for fresh ones. Raises DatabaseAway."""
+    database = Database(database_url, size=1, application="restock keys")
+    try:
+        async with database.tx() as tx:
+            await keys.replace(tx)
+    finally:
+        await database.close()

@@ -2,11 +2,14 @@
 
 A hash costs 19 MiB and some 30 ms of a processor, and a password check is free to ask for, so the
 work is bounded twice: a few threads do it, and only so many callers may wait for them. Beyond
-that a caller is refused at once and told when to come back.
+that a caller is refused at once and told when to come back. The threads come after everything else
+that wants a processor, so that a flood of sign-ins slows down sign-ins.
 """
 
 import asyncio
+import os
 import secrets
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -34,6 +37,7 @@ PARAMETERS = Parameters(
     parallelism=1,
 )
 RETRY_AFTER_S = 2
+NICENESS = 10
 
 hashing_seconds = Histogram(
     "restock_auth_password_seconds", "Time to hash or check one password, waiting included."
@@ -56,7 +60,9 @@ class Passwords:
 
     def __init__(self, *, threads: int, queue: int, parameters: Parameters = PARAMETERS) -> None:
         self._hasher = PasswordHasher.from_parameters(parameters)
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(
+            threads, thread_name_prefix="passwords", initializer=_step_back
+        )
         self._places = threading.Semaphore(threads + queue)
         self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe(16))
 
@@ -92,10 +98,19 @@ class Passwords:
             return Checked(True, self._hasher.hash(normal))
         return Checked(True)
 
-    async def _work(self, job: Callable[[], T]) -> T:
+    def require_room(self) -> None:
+        """Raises TooManySignIns when there is none, before anything else is done for a caller."""
+        self._enter()
+        self._places.release()
+
+    def _enter(self) -> None:
         if not self._places.acquire(blocking=False):
             hashing_refused.inc()
-            raise TooManySignIns(retry_after=RETRY_AFTER_S)
+            # those who are refused together shall not come back together
+            raise TooManySignIns(retry_after=RETRY_AFTER_S + secrets.randbelow(RETRY_AFTER_S + 1))
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        self._enter()
         future = self._threads.submit(job)
         # given back when the work is over, not when its caller has gone
         future.add_done_callback(self._leave)
@@ -104,6 +119,12 @@ class Passwords:
 
     def _leave(self, _: "Future[T]") -> None:
         self._places.release()
+
+
+def _step_back() -> None:
+    """Let what else there is to do go before this thread."""
+    if sys.platform == "linux":  # where a thread has a niceness of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def hash_password(password: str) -> str:

@@ -6,20 +6,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from restock.auth import store
 from restock.auth.domain import SessionLimits
-from restock.auth.keys import Keyring
+from restock.auth.guesses import Guesses, GuessLimits
+from restock.auth.keys import Keyring, KeyRotation
 from restock.auth.passwords import Passwords
 from restock.auth.settings import Settings
+from restock.auth.store import keys as store
 from restock.auth.tokens import AccessTokens, RefreshTokens
 from restock.kernel.database import Database
 from restock.kernel.revocations import Revocations
-from restock.kernel.service import Context
+from restock.kernel.service import Context, Run
 
 REFRESH_SECRET = "refresh_tokens"  # noqa: S105  a name, not a secret
+GUESS_SECRET = "sign_in_failures"  # noqa: S105  a name, not a secret
 SECRET_BYTES = 32
-# How much longer than any token it signed a retired key stays published.
-KEY_OUTLIVES_TOKENS = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Resources:
 
     database: Database
     passwords: Passwords
+    guesses: Guesses
     keys: Keyring
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokens
@@ -44,18 +45,20 @@ async def open_resources(context: Context) -> AsyncIterator[Resources]:
     keys = Keyring(
         context.database,
         reload_after=timedelta(seconds=settings.keys_reload_seconds),
-        kept=token_life + KEY_OUTLIVES_TOKENS,
+        token_life=token_life,
     )
     await keys.open()
     async with context.database.tx() as tx:
-        secret = await store.keep_first_secret(
-            tx, REFRESH_SECRET, secrets.token_bytes(SECRET_BYTES)
-        )
+        secret, guess_secret = [
+            await store.keep_first_secret(tx, name, secrets.token_bytes(SECRET_BYTES))
+            for name in (REFRESH_SECRET, GUESS_SECRET)
+        ]
     passwords = Passwords(threads=settings.password_threads, queue=settings.password_queue)
     with passwords:
         yield Resources(
             database=context.database,
             passwords=passwords,
+            guesses=Guesses(guess_secret, _guess_limits(settings)),
             keys=keys,
             access_tokens=AccessTokens(settings.issuer, settings.audience),
             refresh_tokens=RefreshTokens(secret),
@@ -67,3 +70,24 @@ async def open_resources(context: Context) -> AsyncIterator[Resources]:
             ),
             revocations=context.verifier.revocations,
         )
+
+
+def _guess_limits(settings: Settings) -> GuessLimits:
+    return GuessLimits(
+        account=settings.guesses_account,
+        address=settings.guesses_address,
+        first=timedelta(seconds=settings.guesses_wait_seconds),
+        longest=timedelta(seconds=settings.guesses_wait_most_seconds),
+    )
+
+
+def key_rotation(context: Context) -> list[Run]:
+    """What replaces the signing key when it is old."""
+    settings: Settings = context.settings
+    rotation = KeyRotation(
+        context.database,
+        signs_for=timedelta(days=settings.keys_days),
+        public_for=timedelta(seconds=settings.keys_ahead_seconds),
+        every=timedelta(seconds=max(1, settings.keys_reload_seconds)),
+    )
+    return [rotation]

@@ -8,6 +8,7 @@ from restock.auth.faults import (
     BadRefreshToken,
     EmailTaken,
     SessionNotFound,
+    TooManyGuesses,
     TooManySignIns,
     WrongCredentials,
 )
@@ -61,13 +62,17 @@ async def register(
     "/api/auth/login",
     public=True,
     key=None,
-    faults=(WrongCredentials, TooManySignIns),
+    faults=(WrongCredentials, TooManyGuesses, TooManySignIns),
     summary="Sign in",
 )
 async def login(
     tx: Tx, resources: Resources, client: ClientInfo, data: Credentials
 ) -> Reply[SignIn]:
-    """One answer, and one time taken, for an unknown account and for a wrong password."""
+    """One answer, and one time taken, for an unknown account and for a wrong password.
+
+    After some wrong ones, for one e-mail address or from one network address, further ones are
+    refused for a minute, then for longer; not where the account was signed in before.
+    """
     signed_in = await operations.login(
         tx, resources, email=data.email, password=data.password, device=_device(client)
     )

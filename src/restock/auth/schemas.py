@@ -7,19 +7,28 @@ from msgspec import Meta
 
 from restock.auth import domain
 from restock.auth.domain import PASSWORD_LONGEST, PASSWORD_SHORTEST
-from restock.kernel.wire import Answer, Moment, Text, Wire
+from restock.kernel.wire import NO_NUL, ONE_LINE, Answer, Moment, Text, Wire
 
 NewPassword = Annotated[
-    str, Meta(min_length=PASSWORD_SHORTEST, max_length=PASSWORD_LONGEST, description="Any text.")
+    str,
+    Meta(
+        min_length=PASSWORD_SHORTEST,
+        max_length=PASSWORD_LONGEST,
+        description="Any text.",
+        extra_json_schema=NO_NUL,
+    ),
 ]
-Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LONGEST)]
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LONGEST, extra_json_schema=NO_NUL)]
+# As the documents say it; `domain` refuses the others, each with its own words.
+Email = Annotated[Text, Meta(extra_json_schema={"format": "email"})]
+Name = Annotated[Text, Meta(extra_json_schema={"pattern": ONE_LINE})]
 
 
 class Registration(Wire):
     """A new account. `admin` can't be asked for."""
 
-    email: Text
-    name: Text
+    email: Email
+    name: Name
     password: NewPassword
     role: Literal["user", "vendor"] = "user"
 

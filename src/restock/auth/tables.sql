@@ -5,6 +5,7 @@
 --   accounts      an account is a person, who may come to belong to several workspaces
 --   sessions      are found by their own id in a token, before any workspace is known
 --   signing_keys, secrets   belong to the whole system
+--   sign_in_failures, known_places   are counted and looked up before anybody is known
 --   outbox, inbox           belong to the service
 
 -- A tenant. Registration makes an account's first one.
@@ -61,17 +62,19 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_live ON sessions (account_id, id) WHERE ended_at IS NULL;
 
--- The keys that sign access tokens. At most one is next and one active at a time: that is what
--- lets several workers make the first one at once.
+-- The keys that sign access tokens (decision 0022). The active one signs; the next one is public
+-- already, and signs after it; a retired one has no private half any more. At most one is next and
+-- one active at a time: that is what lets several workers make and replace them at once.
 CREATE TABLE signing_keys (
     kid          text PRIMARY KEY,
     state        text NOT NULL CHECK (state IN ('next', 'active', 'retired')),
-    private_pem  text NOT NULL,
+    private_pem  text,
     public_jwk   jsonb NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
     activated_at timestamptz,
     retired_at   timestamptz,
-    CHECK ((state = 'retired') = (retired_at IS NOT NULL))
+    CHECK ((state = 'retired') = (retired_at IS NOT NULL)),
+    CONSTRAINT signing_keys_wiped CHECK ((state = 'retired') = (private_pem IS NULL))
 );
 CREATE UNIQUE INDEX signing_keys_active ON signing_keys (state) WHERE state = 'active';
 CREATE UNIQUE INDEX signing_keys_next ON signing_keys (state) WHERE state = 'next';
@@ -82,6 +85,24 @@ CREATE TABLE secrets (
     value      bytea NOT NULL CHECK (octet_length(value) >= 32),
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Failed sign-ins since the last day without one: from an address, for an e-mail address whether or
+-- not it is an account's, or for an account at a place it is known at (decision 0021). The keys are
+-- keyed hashes: what strangers type isn't kept.
+CREATE TABLE sign_in_failures (
+    key           bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+    failures      int NOT NULL CHECK (failures > 0),
+    failed_at     timestamptz NOT NULL,
+    refused_until timestamptz
+);
+CREATE INDEX sign_in_failures_failed ON sign_in_failures (failed_at);
+
+-- Where an account has been signed in: keyed hashes of its e-mail address and a network.
+CREATE TABLE known_places (
+    key     bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+    seen_at timestamptz NOT NULL
+);
+CREATE INDEX known_places_seen ON known_places (seen_at);
 
 -- What every service with events keeps beside its own tables.
 
@@ -108,12 +129,52 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_seen ON inbox (seen_at);
 
+-- For whom the service says a statement runs, just before it (decision 0020). The policies below
+-- compare every row with it; the owner of the tables is not held by them. What wasn't said is NULL
+-- or nothing, which equals no row. They stand in parentheses with SELECT in every policy, so that
+-- they are evaluated once a statement and not once a row.
+CREATE FUNCTION its_workspace() RETURNS uuid LANGUAGE sql STABLE
+    RETURN nullif(current_setting('restock.workspace', true), '')::uuid;
+CREATE FUNCTION its_accounts() RETURNS uuid[] LANGUAGE sql STABLE
+    RETURN string_to_array(nullif(current_setting('restock.accounts', true), ''), ',')::uuid[];
+CREATE FUNCTION for_everybody() RETURNS boolean LANGUAGE sql STABLE
+    RETURN current_setting('restock.everybody', true) = 'yes';
+
+-- Nobody is known yet while somebody registers, signs in or refreshes: until the account is found
+-- those run for everybody, as does the forgetting of old sessions.
+ALTER TABLE workspaces ENABLE ROW LEVEL SECURITY;
+CREATE POLICY workspaces_wall ON workspaces
+    USING (id = (SELECT its_workspace()) OR (SELECT for_everybody()));
+ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY accounts_wall ON accounts
+    USING (id = ANY (coalesce((SELECT its_accounts()), '{}'))
+        OR (SELECT for_everybody()));
+ALTER TABLE members ENABLE ROW LEVEL SECURITY;
+CREATE POLICY members_wall ON members
+    USING (account_id = ANY (coalesce((SELECT its_accounts()), '{}'))
+        OR (SELECT for_everybody()));
+ALTER TABLE sessions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY sessions_wall ON sessions
+    USING (account_id = ANY (coalesce((SELECT its_accounts()), '{}'))
+        OR (SELECT for_everybody()));
+
+-- The account that signs in, read with the owner's rights: behind a wall PostgreSQL would not use
+-- the index, since lower() might tell of rows that the wall hides.
+CREATE FUNCTION account_signing_in(wanted text) RETURNS SETOF accounts
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+BEGIN ATOMIC
+    SELECT * FROM accounts WHERE lower(email COLLATE "C") = lower(wanted COLLATE "C");
+END;
+
 -- What the service may do; everything else only the owner may.
-GRANT SELECT, INSERT ON workspaces, members, signing_keys, secrets TO restock_auth;
+GRANT SELECT, INSERT ON workspaces, members, secrets TO restock_auth;
+GRANT SELECT, INSERT, DELETE ON signing_keys TO restock_auth;
+GRANT UPDATE (state, private_pem, activated_at, retired_at) ON signing_keys TO restock_auth;
 GRANT SELECT, INSERT ON accounts TO restock_auth;
 GRANT UPDATE (password_hash) ON accounts TO restock_auth;
 GRANT SELECT, INSERT, DELETE ON sessions TO restock_auth;
 GRANT UPDATE (counter, user_agent, address, rotated_at, last_used_at, access_until, over_at,
               ended_at, ended_by) ON sessions TO restock_auth;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sign_in_failures, known_places TO restock_auth;
 GRANT SELECT, INSERT, UPDATE (published_at), DELETE ON outbox TO restock_auth;
 GRANT SELECT, INSERT, DELETE ON inbox TO restock_auth;

@@ -12,13 +12,14 @@ import asyncpg
 import click
 
 from restock import system
+from restock.cli.databases import given_url, service_variable
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.kernel.database import DatabaseAway
 from restock.kernel.faults import Fault
 from restock.kernel.settings import environment
 
-DATABASE_URL = "RESTOCK_AUTH_DATABASE_URL"
+DATABASE_URL = service_variable("auth")
 REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -53,29 +54,29 @@ def create_admin(email: str, name: str | None, password_stdin: bool, data_dir: P
     except UnicodeError:
         raise click.ClickException("the e-mail, the name or the password is not UTF-8") from None
     try:
-        made = asyncio.run(_create(_database_url(data_dir), email, name, password))
+        made = asyncio.run(_create(database_url(data_dir), email, name, password))
     except EngineError as error:
         raise click.ClickException(str(error)) from error
     except (DatabaseAway, OSError, ValueError, *REFUSALS) as error:
-        raise click.ClickException(_why(error, data_dir)) from error
+        raise click.ClickException(why(error, data_dir)) from error
     except Fault as fault:
         fields = "; ".join(error.message for error in fault.errors)
         raise click.ClickException(fields or str(fault)) from fault
     click.echo(f"{email} is an admin, account {made}")
 
 
-def _database_url(data_dir: Path) -> str:
+def database_url(data_dir: Path) -> str:
     """Auth's database: where settings say, or that of the system running on the directory.
 
     Raises EngineError.
     """
-    found = environment().get(DATABASE_URL) or environment_of(data_dir, "auth").get(DATABASE_URL)
+    found = given_url("auth", DATABASE_URL) or environment_of(data_dir, "auth").get(DATABASE_URL)
     if not found:
         raise EngineError(f"the databases of {data_dir} are elsewhere: set {DATABASE_URL}")
     return found
 
 
-def _why(error: BaseException, data_dir: Path) -> str:
+def why(error: BaseException, data_dir: Path) -> str:
     """Which database it was and what it said; of a row that it refused, nothing."""
     given = environment().get(DATABASE_URL)
     which = f"the database of {DATABASE_URL}" if given else f"auth's database of {data_dir}"

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated
 
 from msgspec import Meta
@@ -108,6 +109,16 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
     found = Addresses(offset, services, workers, connections, sockets, public, admin, nats)
     _require_sound(found)
     return found
+
+
+def is_here(host: str) -> bool:
+    """Whether only this machine is meant: loopback, or a socket file."""
+    if not host or host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def bind_services(addresses: Addresses) -> dict[str, socket.socket]:

@@ -1,10 +1,12 @@
 """`restock check`: every setting, validated and shown, secrets hidden."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
+from restock.cli.weaknesses import weak_files, weak_settings
 from restock.kernel.settings import Setting, SettingsError, describe, environment, load
 from restock.system import PARTS
 from restock.system import load as load_service
@@ -20,24 +22,62 @@ OF_THE_COMMAND = {
 
 @click.command()
 @click.argument("services", nargs=-1, type=click.Choice(list(PARTS)))
-def check(services: tuple[str, ...]) -> None:
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".restock"),
+    envvar="RESTOCK_DATA_DIR",
+    show_default=True,
+    help="The data directory whose secrets are looked at, where there is one.",
+)
+@click.option(
+    "--private-network",
+    is_flag=True,
+    help="The machines share a network that nobody else can reach.",
+)
+def check(services: tuple[str, ...], data_dir: Path, private_network: bool) -> None:
     """Validate the settings of SERVICES, of all five if none is named, and print them.
 
     Settings come from the environment. A star marks those that are not at their default. Exits
-    with 1 when one is not acceptable.
+    with 1 when one is not acceptable, or so weak that others could use it.
     """
     environ = environment()
     problems: list[str] = []
+    found: dict[str, Any] = {}
     _show_own(environ)
-    known: set[str] = set()
-    shared: set[str] = set()
     for service in services or PARTS:
         kind = load_service(service).settings
         try:
-            settings: Any = load(kind, service, environ)
+            found[service] = load(kind, service, environ)
         except SettingsError as error:
             problems.append(str(error))
-            settings = load(kind, service, {})
+            found[service] = load(kind, service, {})
+    known = _show_all(found)
+    if not services:
+        problems += _unknown(environ, known)
+    weak = [
+        *weak_settings(found, environ, private=private_network),
+        *weak_files(data_dir),
+    ]
+    for weakness in weak:
+        if weakness.refused:
+            problems.append(str(weakness))
+        else:
+            click.secho(f"warning: {weakness}", fg="yellow", err=True)
+    problems = list(dict.fromkeys(problems))  # a setting of all services is read by each
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    if problems:
+        several = f"{len(problems)} settings are" if len(problems) > 1 else "one setting is"
+        raise click.ClickException(f"{several} not acceptable")
+    click.echo("all settings are acceptable", err=True)
+
+
+def _show_all(found: Mapping[str, Any]) -> set[str]:
+    """Print the settings, those that several services share once; the names of all."""
+    known: set[str] = set()
+    shared: set[str] = set()
+    for service, settings in found.items():
         click.secho(service, bold=True)
         for setting in describe(settings, service):
             known.add(setting.variable)
@@ -46,14 +86,7 @@ def check(services: tuple[str, ...]) -> None:
                     continue
                 shared.add(setting.variable)
             _show(setting)
-    if not services:
-        problems += _unknown(environ, known)
-    for problem in problems:
-        click.secho(problem, fg="red", err=True)
-    if problems:
-        several = f"{len(problems)} settings are" if len(problems) > 1 else "one setting is"
-        raise click.ClickException(f"{several} not acceptable")
-    click.echo("all settings are acceptable", err=True)
+    return known
 
 
 def _unknown(environ: Mapping[str, str], known: set[str]) -> list[str]:

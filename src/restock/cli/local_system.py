@@ -22,7 +22,7 @@ from restock.engines.names import OPERATOR_PASSWORD
 from restock.engines.nats import NatsEngine
 from restock.engines.postgres import PostgresEngine, require_version
 from restock.engines.running import Engine
-from restock.kernel.revision import is_current
+from restock.kernel.revision import WrongTables, is_current
 from restock.kernel.supervisor import Child, Supervisor
 from restock.system import PARTS
 
@@ -378,13 +378,15 @@ def _is_secret_of_others(variable: str, service: str) -> bool:
 
 
 async def _is_current(service: str, url: str) -> bool:
-    """Whether the tables are those of this program. Raises EngineError: can't connect, too old."""
+    """Whether nothing is to be migrated. Raises EngineError and StartFailed: not for us."""
     connection = await _connect(service, url)
     try:
         require_version(connection)
+        return await is_current(service, connection)
+    except WrongTables as error:
+        raise StartFailed(str(error)) from error
     finally:
         await connection.close()
-    return await is_current(service, url)
 
 
 async def _connect(service: str, url: str) -> "Connection[Record]":

@@ -8,6 +8,8 @@ import click
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
+from restock.cli.databases import owner_url
+from restock.engines.dumps import why
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
@@ -39,7 +41,7 @@ def migrate(services: tuple[str, ...], data_dir: Path) -> None:
     service = ""
     try:
         for service in services or DATABASES:
-            url = _url(service, data_dir)
+            url = owner_url(service, data_dir)
             ran = migrate_database(service, url)
             click.echo(f"{service}: {', '.join(ran) if ran else 'up to date'}")
         if not services:
@@ -49,32 +51,7 @@ def migrate(services: tuple[str, ...], data_dir: Path) -> None:
     except (EngineError, MigrationError) as error:
         raise click.ClickException(str(error)) from error
     except (SQLAlchemyError, psycopg.Error) as error:
-        raise click.ClickException(f"the database of {service}: {_why(error)}") from error
-
-
-def _why(error: Exception) -> str:
-    """What the database said."""
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
-        return "its URL can't be read"  # the driver would repeat it, the password too
-    return str(cause)
-
-
-def _url(service: str, data_dir: Path) -> str:
-    """The service's database: where settings say, or that of the system on the directory.
-
-    Raises EngineError.
-    """
-    variable = f"RESTOCK_{service.upper()}_MIGRATE_URL"
-    try:
-        found = environment().get(variable) or environment_of(data_dir, service).get(variable)
-    except EngineError as error:
-        raise EngineError(f"{variable} is not set, and {error}") from error
-    if not found:
-        raise EngineError(
-            f"{variable} is missing: the database of {service} as the owner of its tables"
-        )
-    return found
+        raise click.ClickException(f"the database of {service}: {why(error)}") from error
 
 
 def _operator(data_dir: Path) -> Mapping[str, str]:

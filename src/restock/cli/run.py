@@ -12,6 +12,7 @@ import uvloop
 from restock.engines.failures import EngineError, PortTaken
 from restock.engines.forkserver import ForkServer
 from restock.engines.ports import listen
+from restock.kernel.revision import WrongTables
 from restock.kernel.runner import port_of, run_service
 from restock.kernel.settings import SettingsError, environment, load
 from restock.kernel.supervisor import Child, Supervisor
@@ -46,6 +47,8 @@ def run(service: str) -> None:
             asyncio.run(_supervise(service, settings.workers, listening))
         else:
             uvloop.run(run_service(card, settings, [listening]))
+    except WrongTables as error:
+        raise click.ClickException(str(error)) from error
     except (OSError, EngineError) as error:
         raise click.ClickException(f"{service}: {error}") from error
 

@@ -21,6 +21,8 @@ class Story:
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
+        with suppress(OSError):
+            log_path.touch(mode=0o600)
 
     def say(self, text: str, *, kind: str = "") -> None:
         """A line for people; `kind` is good, bad or nothing."""

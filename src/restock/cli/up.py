@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from restock.cli.addresses import Addresses, bind_services, plan
+from restock.cli.exposure import exposure
 from restock.cli.local_system import LocalSystem, StartFailed
 from restock.cli.story import Story
 from restock.engines.datadir import DataDir
@@ -84,6 +85,8 @@ async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
         if directory.ended:
             story.say(f"ended what an earlier start left: {', '.join(directory.ended)}")
         story.say(f"data directory {directory.root}")
+        for line in exposure(addresses, environ):
+            story.say(line, kind="warn")
         sockets = await _bind(addresses, patient=bool(directory.ended))
         system = LocalSystem(directory, addresses, sockets, environ, story)
 

@@ -190,6 +190,7 @@ class _Attempts:
             if not self._call.paced:
                 wait = (asked or 1.0) + random.random()  # noqa: S311
         elif problem.status in AWAY and self._call.repeatable:
+            self.maybe_done = True  # it may have reached the service all the same
             self._transport.repeated += 1
             wait = max(asked or 0.0, self._growing_wait())
         else:

@@ -2,6 +2,7 @@
 
 restock.json     what this is: format and an id
 lock             held while a process works on the directory
+restoring        there until a restore is whole
 secrets.json     passwords made at the first start, readable by their owner only
 run/             the processes started, see `processes`
 logs/            one log file a process
@@ -23,6 +24,8 @@ FORMAT = 1
 MARKER = "restock.json"
 LOCK = "lock"
 FRESH = ".new"  # ends the name of a file until it is whole
+CLAIMED = (LOCK, MARKER, "run", "logs")  # in every directory that was ever claimed
+UNFINISHED = "restoring"  # there while a backup is being restored into the directory
 
 
 class DataDir:
@@ -36,9 +39,10 @@ class DataDir:
         self._lock_fd: int | None = lock_fd
 
     @classmethod
-    def claim(cls, path: Path) -> "DataDir":
+    def claim(cls, path: Path, *, unfinished: bool = False) -> "DataDir":
         """Claim the directory, made if it isn't there, and end what a killed owner left running.
 
+        `unfinished` claims one that a restore has left half made, which is refused otherwise.
         Raises DataDirNotOurs, DataDirInUse, EngineError (it can't be made).
         """
         root = Path(os.path.abspath(path))
@@ -50,6 +54,10 @@ class DataDir:
             raise EngineError(f"cannot use the data directory {root}: {error}") from error
         try:
             _require_ours(root)
+            if (root / UNFINISHED).exists() and not unfinished:
+                raise DataDirNotOurs(
+                    f"a restore into {root} was cut short: run `restock restore` once more"
+                )
             claimed = cls(root, lock_fd, _identity(root))
             for part in ("run", "logs"):
                 (root / part).mkdir(mode=0o700, exist_ok=True)
@@ -64,6 +72,11 @@ class DataDir:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+    def finished(self) -> None:
+        """A restore into it is whole."""
+        (self.root / UNFINISHED).unlink()
+        sync_directory(self.root)
 
     def log_path(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"
@@ -97,7 +110,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Let the names in it outlive the machine."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

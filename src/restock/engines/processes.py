@@ -88,6 +88,7 @@ class Records:
             return
         path = self._directory / f"{name}.json"
         fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
         fresh.write_text(json.dumps({"pid": known.pid, "began": known.began}))
         fresh.replace(path)
 

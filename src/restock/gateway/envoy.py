@@ -25,6 +25,10 @@ class ConfigurationError(Exception):
     """Envoy does not accept the configuration. The message is Envoy's own."""
 
 
+# At debug Envoy writes down whole tokens, so its own log never says that much.
+LOG_LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "error"}
+
+
 def configuration(settings: Settings, pipe: Path | None = None) -> dict[str, Any]:
     """The bootstrap configuration, as Envoy's JSON or YAML has it.
 
@@ -74,7 +78,7 @@ def command(settings: Settings, config_file: Path) -> list[str]:
         *("--config-path", str(config_file)),
         *("--concurrency", str(settings.envoy_threads)),
         "--disable-hot-restart",
-        *("--log-level", "warning" if settings.log_level == "info" else settings.log_level),
+        *("--log-level", LOG_LEVELS[settings.log_level]),
         # each refused body would be an error here too; the access log has it
         *("--component-log-level", "http:critical"),
         *("--file-flush-interval-msec", "1000"),

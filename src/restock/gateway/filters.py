@@ -20,7 +20,7 @@ LIMIT_LOGIN = "restock.limit_login"
 TOKEN = "envoy.filters.http.jwt_authn"  # noqa: S105 (a filter's name)
 ORIGIN = "restock.origin"
 LIMIT_ACCOUNT = "restock.limit_account"
-BODY = "envoy.filters.http.body_size_limit"
+BODY = "envoy.filters.http.buffer"
 ROUTER = "envoy.filters.http.router"
 
 # The token's `sub`, once the token is found good, for what comes after in Envoy. It also reaches
@@ -86,9 +86,9 @@ def filters(settings: Settings) -> list[dict[str, Any]]:
     chain.append(_origin() | {"disabled": True})
     if settings.rate_account:
         chain.append(_limit_account(settings.rate_account))
-    chain.append(
-        _filter(BODY, "body_size_limit.v3.BodySizeLimit", max_request_bytes=settings.max_body)
-    )
+    # a service gets a request when its body is there: otherwise whoever sends bodies slowly would
+    # hold the connections to it, and others wait
+    chain.append(_filter(BODY, "buffer.v3.Buffer", max_request_bytes=settings.max_body))
     chain.append(_filter(ROUTER, "router.v3.Router", suppress_envoy_headers=True))
     return chain
 

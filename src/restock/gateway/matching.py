@@ -35,6 +35,9 @@ def virtual_host(settings: Settings, table: tuple[Route, ...]) -> dict[str, Any]
             routes += _socket_routes(route, settings)
         else:
             routes += _http_routes(route, settings)
+    # no body is waited for where there is nothing
+    nothing: dict[str, Any] = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    routes.append(nothing | {"typed_per_filter_config": {filters.BODY: filters.no_body_limit()}})
     host: dict[str, Any] = {"name": "restock", "domains": ["*"], "routes": routes}
     if settings.origins:
         host["typed_per_filter_config"] = {filters.CORS: filters.cors_policy(settings)}
@@ -54,9 +57,10 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
         config[filters.LIMIT_LOGIN] = filters.limit_login()
     action: dict[str, Any] = {"cluster": route.service.value}
     places = settings.upstreams(route.service.value)
+    again = _NEVER_SENT if route.repeat is Repeat.NOTHING else _PERHAPS_SENT
     read = action | {
         "timeout": f"{settings.read_timeout}s",
-        "retry_policy": _again(_PERHAPS_SENT, places),
+        "retry_policy": _again(again, places),
     }
     write = action | {
         "timeout": f"{settings.write_timeout}s",

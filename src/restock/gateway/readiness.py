@@ -77,12 +77,26 @@ async def health(context: Context) -> dict[str, Any]:
 
 
 async def _ask(services: Services, name: str) -> dict[str, Any]:
-    """The worst answer of all places where the service is."""
-    places = services.settings.upstreams(name)
+    """How the service is; notification also has to have its sockets."""
+    groups = [services.settings.upstreams(name)]
     if name == "notification":
-        places = [*places, *services.settings.socket_workers()]
+        groups.append(services.settings.socket_workers())
+    found = await asyncio.gather(*(_ask_all(services, places) for places in groups))
+    return max(found, key=_badness)
+
+
+async def _ask_all(services: Services, places: list[tuple[str, int]]) -> dict[str, Any]:
+    """The worst answer of several places. While one of them works, nothing is worse than degraded:
+    so it is whenever a deploy restarts them one after the other."""
     answers = await asyncio.gather(*(services.get(place, "/health") for place in places))
-    return max((_state(answer) for answer in answers), key=lambda s: ORDER.index(s["status"]))
+    states = sorted((_state(answer) for answer in answers), key=_badness)
+    if _badness(states[0]) < ORDER.index("unready") <= _badness(states[-1]):
+        return states[-1] | {"status": "degraded"}
+    return states[-1]
+
+
+def _badness(state: dict[str, Any]) -> int:
+    return ORDER.index(state["status"])
 
 
 def _state(answer: Any) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def merge(documents: Mapping[str, Document]) -> Document:
     A service that didn't answer is missing, and named in the description.
     """
     schemas: Document = {}
+    headers: Document = {}
     paths: Document = {}
     security: Document = {}
     operations: set[str] = set()
@@ -86,6 +87,7 @@ def merge(documents: Mapping[str, Document]) -> Document:
                 if operation["operationId"] in operations:
                     operation["operationId"] = f"{service}_{operation['operationId']}"
                 operations.add(operation["operationId"])
+        headers |= components.get("headers", {})
         security |= components.get("securitySchemes", {})
     missing = [name for name in SERVICE_PORTS if name not in documents]
     absent = f"\n\n**Not answering now, and so not shown: {', '.join(missing)}.**"
@@ -99,7 +101,7 @@ def merge(documents: Mapping[str, Document]) -> Document:
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in (*documents, "gateway")],
         "paths": paths | {"/health": _HEALTH},
-        "components": {"schemas": schemas, "securitySchemes": security},
+        "components": {"schemas": schemas, "headers": headers, "securitySchemes": security},
     }
 
 

@@ -43,10 +43,11 @@ class Repeat(Enum):
     """What Envoy may send to a service a second time after it perhaps arrived once.
 
     `READS`: GET and HEAD. `KEYED`: these, and POST or PATCH with an Idempotency-Key, since the
-    service gives their first answer again. Whatever never left the gateway may always be sent
-    again.
+    service gives their first answer again. `NOTHING`: where a 503 is the answer, not a failure.
+    Whatever never left the gateway may always be sent again.
     """
 
+    NOTHING = "nothing"
     READS = "reads"
     KEYED = "keyed"
 
@@ -78,7 +79,12 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/api/auth", service=Service.AUTH, tree=True),
     Route(path="/.well-known/jwks.json", service=Service.AUTH, entry=Entry.PUBLIC),
     Route(path="/socket.io", service=Service.SOCKETS, entry=Entry.SOCKET, tree=True),
-    Route(path="/health", service=Service.GATEWAY, entry=Entry.PUBLIC),
+    Route(
+        path="/health",
+        service=Service.GATEWAY,
+        entry=Entry.PUBLIC,
+        repeat=Repeat.NOTHING,
+    ),
     Route(path="/docs", service=Service.GATEWAY, entry=Entry.PUBLIC, tree=True),
     Route(path="/openapi.json", service=Service.GATEWAY, entry=Entry.PUBLIC),
     Route(path="/events.html", service=Service.GATEWAY, entry=Entry.PUBLIC),

@@ -71,6 +71,7 @@ class EnvoySupervision:
         pipe = admin_pipe(self._settings)
         private_directory(pipe.parent)
         file = directory / "configuration.json"
+        file.touch(mode=0o600)
         file.write_text(envoy.as_json(envoy.configuration(self._settings, pipe)))
         self._supervisor = Supervisor([self._child(file)], self._log, records=records)
         await self._supervise(self._supervisor, stop)

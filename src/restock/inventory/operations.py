@@ -133,14 +133,11 @@ async def update_item(
 ) -> Item:
     """Edit an item that is at one of `versions` (None: at any).
 
-    The edge keeps its answer; here `key` is only seen not to be one of the ledger's, and held so
-    that it doesn't become one. Raises Invalid, ItemNotFound, PreconditionFailed, SkuTaken and
-    KeyReused.
+    The edge keeps its answer, and holds `key` until then; here it is only seen not to be one of the
+    ledger's. Raises Invalid, ItemNotFound, PreconditionFailed, SkuTaken and KeyReused.
     """
-    if key is not None:
-        await ledger.hold_key(tx, who, key.key)
-        if await ledger.written_under(tx, who, key.key) is not None:
-            raise KeyReused()
+    if key is not None and await ledger.written_under(tx, who, key.key) is not None:
+        raise KeyReused()
     if all(value is UNSET for value in msgspec.structs.astuple(change)):
         raise Invalid(errors=[FieldError("", "Expected at least one field to change")])
     if change.min_threshold is not UNSET:

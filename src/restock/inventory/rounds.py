@@ -28,6 +28,7 @@ from restock.inventory.store.changes import Change
 from restock.inventory.store.items import KeyTaken
 from restock.kernel.database import Database, DatabaseAway, Tx
 from restock.kernel.service import Context
+from restock.kernel.tenants import Tenant
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ class Rounds:
         for asked in following:
             asked.in_round = True
         try:
-            async with self._database.tx(single=True) as tx:
+            async with self._database.tx(single=True, tenant=Tenant(workspace_id)) as tx:
                 made = await changes.make_all(tx, [asked.change for asked in following])
         except Exception as error:
             failure = None if was_undone(error) else error

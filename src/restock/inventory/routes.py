@@ -32,10 +32,9 @@ from restock.kernel.paging import Page
 from restock.kernel.reply import Reply
 from restock.kernel.web import Header, delete, get, patch, post
 
-IfMatch = Annotated[
-    str | None,
-    Header("If-Match", "The ETag of the item as you read it."),
-]
+TAG = "The ETag of the item as you read it."
+IfMatch = Annotated[str | None, Header("If-Match", TAG, example='"1"')]
+NeededMatch = Annotated[str, Header("If-Match", TAG, unless=PreconditionRequired, example='"1"')]
 
 
 @post(
@@ -44,6 +43,7 @@ IfMatch = Annotated[
     faults=(SkuTaken, ItemBusy),
     single=True,
     key="ledger",
+    tagged=True,
     summary="Make an item, with its first stock",
 )
 async def create_item(who: Principal, tx: Tx, key: RequestKey | None, data: NewItem) -> Reply[Item]:
@@ -77,6 +77,7 @@ async def list_low_stock(who: Principal, tx: Tx, page: Page) -> Reply[list[Item]
     "/api/inventory/items/{item_id:uuid}",
     faults=(ItemNotFound,),
     single=True,
+    tagged=True,
     summary="Read an item",
 )
 async def get_item(who: Principal, tx: Tx, item_id: UUID) -> Reply[Item]:
@@ -86,6 +87,7 @@ async def get_item(who: Principal, tx: Tx, item_id: UUID) -> Reply[Item]:
 @patch(
     "/api/inventory/items/{item_id:uuid}",
     faults=(ItemNotFound, SkuTaken, PreconditionFailed, PreconditionRequired, ItemBusy),
+    tagged=True,
     summary="Edit an item; its stock stays as it is",
 )
 async def update_item(
@@ -94,10 +96,8 @@ async def update_item(
     key: RequestKey | None,
     item_id: UUID,
     data: ItemEdit,
-    if_match: IfMatch = None,
+    if_match: NeededMatch,
 ) -> Reply[Item]:
-    if if_match is None:
-        raise PreconditionRequired()
     versions = _versions(if_match)
     return _tagged(await operations.update_item(tx, who, item_id, data, versions, key))
 
@@ -119,6 +119,7 @@ async def archive_item(who: Principal, tx: Tx, item_id: UUID, if_match: IfMatch 
     faults=(ItemNotFound, VersionChanged, ItemBusy),
     single=True,
     key="ledger",
+    tagged=True,
     summary="Set an item's stock to what was counted",
 )
 async def set_quantity(

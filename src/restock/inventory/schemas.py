@@ -1,16 +1,20 @@
 """Inventory's wire shapes: what is asked for and what is answered."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Line, Moment, Quantity, Text, Wire
+from restock.kernel.wire import Amount, Answer, Change, Line, Moment, Text, Wire
 
 BATCH_MOST = 500
 
 Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+# The years that the operations take, in UTC.
+YEARS = {"pattern": "^(19|[2-8][0-9])[0-9]{2}-"}
+HappenedAt = Annotated[datetime, Meta(tz=True, extra_json_schema=YEARS)]
 
 
 class NewItem(Wire):
@@ -21,8 +25,8 @@ class NewItem(Wire):
     """
 
     name: Line
-    quantity: Quantity
-    min_threshold: Quantity | None
+    quantity: Amount
+    min_threshold: Amount | None
     unit: Line
     category: Line
     sku: Line | None = None
@@ -33,7 +37,7 @@ class ItemEdit(Wire):
     """What of an item changes; what is left out stays. Its stock is never edited here."""
 
     name: Line | UnsetType = UNSET
-    min_threshold: Quantity | UnsetType | None = UNSET
+    min_threshold: Amount | UnsetType | None = UNSET
     unit: Line | UnsetType = UNSET
     category: Line | UnsetType = UNSET
     sku: Line | UnsetType | None = UNSET
@@ -43,7 +47,7 @@ class ItemEdit(Wire):
 class NewCount(Wire):
     """The stock as it was counted (0 or more), if need be only at `expectedVersion`."""
 
-    quantity: Quantity
+    quantity: Amount
     reason: Text
     expected_version: Version | None = None
 
@@ -55,11 +59,11 @@ class NewMovement(Wire):
     default now.
     """
 
-    delta: Quantity
+    delta: Change
     reason: Text
     note: Text | None = None
     ref: Line | None = None
-    occurred_at: Moment | None = None
+    occurred_at: HappenedAt | None = None
 
 
 class BatchMovement(NewMovement, kw_only=True):

@@ -18,10 +18,6 @@ CREATE TABLE items (
     quantity      numeric(15, 6) NOT NULL CHECK (quantity >= 0 AND quantity < 1000000000),
     -- NULL: never low
     min_threshold numeric(15, 6) CHECK (min_threshold >= 0 AND min_threshold < 1000000000),
-    -- The stock while it is low, NULL while it isn't: it follows from stock and threshold, so it
-    -- can't drift from them.
-    low_quantity  numeric(15, 6) GENERATED ALWAYS AS (
-                      CASE WHEN quantity <= min_threshold THEN quantity END) STORED,
     -- rises by one with every change of the item; a batch changes it once a movement
     version       bigint         NOT NULL DEFAULT 1,
     -- how many rows its ledger has: the last one's seq
@@ -29,6 +25,16 @@ CREATE TABLE items (
     created_at    timestamptz    NOT NULL,
     updated_at    timestamptz    NOT NULL,
     archived_at   timestamptz,
+    -- What lists are found by follows from the columns above, so it can't drift from them. It is
+    -- bigint and text because behind a wall (see below) an index serves only comparisons that
+    -- surely tell nothing of hidden rows: casefold and those of numeric might.
+    --
+    -- the stock in millionths while it is low, NULL while it isn't
+    low_quantity  bigint         GENERATED ALWAYS AS (
+                      CASE WHEN quantity <= min_threshold
+                      THEN (quantity * 1000000)::bigint END) STORED,
+    category_key  text           NOT NULL GENERATED ALWAYS AS (
+                      casefold(category COLLATE pg_unicode_fast)) STORED,
     PRIMARY KEY (workspace_id, id)
 ) WITH (fillfactor = 80);
 
@@ -42,9 +48,7 @@ CREATE INDEX items_low ON items (workspace_id, id)
     WHERE low_quantity IS NOT NULL AND archived_at IS NULL;
 CREATE INDEX items_lowest ON items (workspace_id, low_quantity, id)
     WHERE low_quantity IS NOT NULL AND archived_at IS NULL;
-CREATE INDEX items_category
-    ON items (workspace_id, casefold(category COLLATE pg_unicode_fast), id)
-    WHERE archived_at IS NULL;
+CREATE INDEX items_category ON items (workspace_id, category_key, id) WHERE archived_at IS NULL;
 -- as written, letter case included; free again once its item is archived
 CREATE UNIQUE INDEX items_sku ON items (workspace_id, sku)
     WHERE sku IS NOT NULL AND archived_at IS NULL;
@@ -159,6 +163,27 @@ BEGIN
               SELECT FROM ledger l
               WHERE l.workspace_id = workspace AND l.user_id = account AND l.key = asked.key);
 END $$;
+
+-- For whom the service says a statement runs, just before it (decision 0020). The policies below
+-- compare every row with it; the owner of the tables is not held by them. What wasn't said is NULL
+-- or nothing, which equals no row. They stand in parentheses with SELECT in every policy, so that
+-- they are evaluated once a statement and not once a row.
+CREATE FUNCTION its_workspace() RETURNS uuid LANGUAGE sql STABLE
+    RETURN nullif(current_setting('restock.workspace', true), '')::uuid;
+CREATE FUNCTION its_accounts() RETURNS uuid[] LANGUAGE sql STABLE
+    RETURN string_to_array(nullif(current_setting('restock.accounts', true), ''), ',')::uuid[];
+CREATE FUNCTION for_everybody() RETURNS boolean LANGUAGE sql STABLE
+    RETURN current_setting('restock.everybody', true) = 'yes';
+
+ALTER TABLE items ENABLE ROW LEVEL SECURITY;
+CREATE POLICY items_wall ON items USING (workspace_id = (SELECT its_workspace()));
+ALTER TABLE ledger ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ledger_wall ON ledger USING (workspace_id = (SELECT its_workspace()));
+
+-- Old answers are forgotten for everybody at once.
+ALTER TABLE kept_answers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY kept_answers_wall ON kept_answers
+    USING (workspace_id = (SELECT its_workspace()) OR (SELECT for_everybody()));
 
 -- The least the service needs. No DELETE on items; on the ledger nothing but reading and adding.
 GRANT SELECT,

@@ -14,11 +14,13 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from restock.kernel.faults import Unavailable
 from restock.kernel.pool import ACQUIRE_TIMEOUT_S, Pool
+from restock.kernel.revision import WrongTables
 from restock.kernel.telemetry import log
+from restock.kernel.tenants import NOBODY, Tenant, TenantConnection
 from restock.kernel.wire import encode
 
 STATEMENT_TIMEOUT_MS = 10_000
@@ -44,7 +46,13 @@ AWAY = (
     asyncpg.SerializationError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
+    # a migration went over tables in use: asked again, the statement is planned anew
+    asyncpg.InvalidCachedStatementError,
+    WrongTables,
 )
+
+
+Admit = Callable[[TenantConnection], Awaitable[Any]]
 
 
 class DatabaseAway(Unavailable):
@@ -66,14 +74,19 @@ class Tx:
 
     Set `keep_on_refusal` for a refusal that must leave a trace: what was written is committed
     although the answer is a 4xx. `on_begin` is awaited right after the transaction began.
+    `tenant` is for whom the following statements run: of tables that belong to tenants they see
+    and change his rows only, whatever they say themselves (decision 0020).
     """
 
-    def __init__(self, database: "Database", *, single: bool = False) -> None:
+    def __init__(
+        self, database: "Database", *, single: bool = False, tenant: Tenant = NOBODY
+    ) -> None:
         self.keep_on_refusal = False
+        self.tenant = tenant
         self.database = database
         self.on_begin: Callable[[], Awaitable[None]] | None = None
         self._single = single
-        self._connection: Connection[Record] | None = None
+        self._connection: TenantConnection | None = None
         self._begun = False
         self._lost = False
         self._after_commit: list[Callable[[], None]] = []
@@ -89,7 +102,7 @@ class Tx:
         return await self._call("fetchval", sql, args)
 
     async def execute(self, sql: str, *args: Any) -> str:
-        status: str = await self._call("execute", sql, args)
+        status: str = await self._call("execute" if args else "execute_plain", sql, args)
         return status
 
     def after_commit(self, callback: Callable[[], None]) -> None:
@@ -116,11 +129,13 @@ class Tx:
 
     async def savepoint(self) -> None:
         """What follows can be undone by `rollback_to_savepoint`."""
-        await self.execute("SAVEPOINT kept")
+        await self._call("execute", "SAVEPOINT kept", ())
 
     async def rollback_to_savepoint(self) -> None:
         """Undo what came after `savepoint`; its after-commit callbacks are forgotten."""
-        await self.execute("ROLLBACK TO SAVEPOINT kept")
+        await self._call("execute", "ROLLBACK TO SAVEPOINT kept", ())
+        if self._connection is not None:
+            self._connection.forget()
         self._after_commit.clear()
 
     async def commit(self) -> None:
@@ -134,6 +149,7 @@ class Tx:
             if connection is not None and begun:
                 status = await connection.execute("COMMIT")
                 if status != "COMMIT":
+                    connection.forget()
                     raise NotCommitted(status)
         except AWAY as error:
             self._lost = True
@@ -156,6 +172,7 @@ class Tx:
         connection, begun, self._begun = self._connection, self._begun, False
         try:
             if connection is not None and begun and not self._lost:
+                connection.forget()
                 await connection.execute("ROLLBACK")
         except (asyncpg.PostgresError, *AWAY):
             self._lost = True
@@ -168,8 +185,10 @@ class Tx:
     async def _call(self, method: str, sql: str, args: tuple[Any, ...]) -> Any:
         if self._connection is None:
             await self.begin()
+        connection: Any = self._connection
+        connection.tenant = self.tenant
         try:
-            return await getattr(self._connection, method)(sql, *args)
+            return await getattr(connection, method)(sql, *args)
         except AWAY as error:
             # a refusal by the server leaves the connection usable; silence does not
             self._lost |= not isinstance(error, asyncpg.PostgresError)
@@ -197,19 +216,27 @@ async def deleted(tx: Tx, sql: str, older_than: timedelta) -> int:
 
 
 class Database:
-    """A service's PostgreSQL. It heals by itself when the server returns."""
+    """A service's PostgreSQL. It heals by itself when the server returns.
 
-    def __init__(self, url: str, *, size: int, application: str = "restock") -> None:
+    `admit` is asked of every new connection, and raises WrongTables.
+    """
+
+    def __init__(
+        self, url: str, *, size: int, application: str = "restock", admit: Admit | None = None
+    ) -> None:
         self.pool = Pool(self._connect, size)
         self._url = url
         self._application = application
         self._pinged_at = -PING_FRESH_S
         self._answers = False
+        self._admit = admit
+        self.wrong = "away"  # why `ping` last said no: "away", "older" or "newer"
         self.wake_relay: Callable[[], None] = _nobody
 
-    async def _connect(self) -> "Connection[Record]":
-        connection: Connection[Record] = await asyncpg.connect(
+    async def _connect(self) -> TenantConnection:
+        connection: TenantConnection = await asyncpg.connect(
             self._url,
+            connection_class=TenantConnection,
             timeout=ACQUIRE_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_MS / 1000 + 2,
             server_settings={
@@ -223,6 +250,8 @@ class Database:
         )
         try:
             await _prepare(connection)
+            if self._admit is not None:
+                await self._admit(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -232,20 +261,26 @@ class Database:
         """Close every connection, waiting a moment for those in use."""
         await self.pool.close()
 
-    def begin(self, *, single: bool = False) -> Tx:
+    def begin(self, *, single: bool = False, tenant: Tenant = NOBODY) -> Tx:
         """A Tx whose end is the caller's to make."""
-        return Tx(self, single=single)
+        return Tx(self, single=single, tenant=tenant)
 
     @asynccontextmanager
-    async def tx(self, *, single: bool = False) -> AsyncIterator[Tx]:
+    async def tx(self, *, single: bool = False, tenant: Tenant = NOBODY) -> AsyncIterator[Tx]:
         """A Tx committed at the end of the block, rolled back when it raises."""
-        tx = self.begin(single=single)
+        tx = self.begin(single=single, tenant=tenant)
         try:
             yield tx
         except BaseException:
             await tx.rollback()
             raise
         await tx.commit()
+
+    async def now(self) -> datetime:
+        """By PostgreSQL's clock. Raises DatabaseAway."""
+        async with self.tx(single=True) as tx:
+            now: datetime = await tx.fetchval("SELECT now()")
+            return now
 
     async def ping(self) -> bool:
         """Whether the database answers, asked at most once a second.
@@ -263,14 +298,27 @@ class Database:
                 connection = await asyncpg.connect(self._url)
                 try:
                     await connection.fetchval("SELECT 1")
+                    if self._admit is not None:
+                        await self._admit(connection)
                 finally:
                     connection.terminate()
-        except (asyncpg.PostgresError, *AWAY):
+        except (asyncpg.PostgresError, *AWAY) as error:
+            self.wrong = error.state if isinstance(error, WrongTables) else "away"
             return False
         return True
 
+    async def require_served(self) -> None:
+        """Raise WrongTables where this program can't work on the tables, if that can be asked."""
+        try:
+            self.pool.release(await self.pool.acquire())
+        except WrongTables:
+            raise
+        except (asyncpg.PostgresError, *AWAY):
+            pass  # away: asked again by each connection that is made later
 
-async def _prepare(connection: "Connection[Record]") -> None:
+
+async def _prepare(connection: TenantConnection) -> None:
+    await connection.prepare_telling()
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
             kind,

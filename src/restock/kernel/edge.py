@@ -17,6 +17,7 @@ from restock.kernel.reply import Answer, Headers, render
 from restock.kernel.routing import Route
 from restock.kernel.service import Context
 from restock.kernel.telemetry import log, request_id
+from restock.kernel.tenants import NOBODY
 from restock.kernel.wire import encode
 
 BODY_MOST = 1024 * 1024
@@ -84,7 +85,8 @@ class Exchange:
     def open_tx(self) -> Tx:
         """The request's transaction, the same whenever it is asked for."""
         if self.tx is None:
-            self.tx = self.context.database.begin(single=self.route.single)
+            tenant = NOBODY if self.who is None else self.who.tenant
+            self.tx = self.context.database.begin(single=self.route.single, tenant=tenant)
             if self.keeps:
                 self.tx.on_begin = self._claim
         return self.tx
@@ -150,7 +152,7 @@ class Exchange:
         method = str(self.scope["method"])
         key = idempotency.read_key(given.decode("latin-1"), method, self.path, self.body)
         if self.route.key == "kept":
-            async with self.context.database.tx(single=True) as tx:
+            async with self.context.database.tx(single=True, tenant=who.tenant) as tx:
                 await idempotency.look_up(tx, who, key)
         self.key = key
 
@@ -188,6 +190,7 @@ class Exchange:
             if refused and not tx.keep_on_refusal:
                 await tx.rollback_to_savepoint()
             headers = _texts(answer.headers)
+            tx.tenant = self.who.tenant
             await idempotency.keep(tx, self.who, self.key, status, headers, answer.body)
         await tx.commit()
 

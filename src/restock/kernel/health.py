@@ -13,14 +13,17 @@ async def health(context: Context) -> dict[str, Any]:
     """`status` is ready, degraded (it works, but something it leans on is away) or unready."""
     checks: dict[str, str] = {}
     if context.service.database:
-        checks["database"] = "ok" if await context.database.ping() else "away"
+        answers = await context.database.ping()
+        checks["database"] = "ok" if answers else context.database.wrong
     checks["nats"] = "ok" if context.bus.connected else "away"
+    if context.service.publishes:
+        checks["events"] = "held up" if context.relay.held_up else "ok"
     revocations = context.verifier.revocations
     if not revocations.ready:
         checks["revocations"] = "unread"
     else:
         checks["revocations"] = "degraded" if revocations.degraded else "ok"
-    if checks.get("database") == "away" or checks["revocations"] == "unread":
+    if checks.get("database", "ok") != "ok" or checks["revocations"] == "unread":
         status = "unready"
     elif all(state == "ok" for state in checks.values()):
         status = "ready"

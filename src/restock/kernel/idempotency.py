@@ -65,11 +65,18 @@ async def claim(tx: Tx, who: Principal, key: RequestKey) -> None:
 
     A concurrent duplicate waits here for the first one's end. Raises AlreadyAnswered, and
     KeyReused when the key stands for another request.
+
+    The lock is the one that a service takes which keeps keys elsewhere too. It is taken before the
+    savepoint: one taken after it would end with a refusal, before that is kept.
     """
     claimed = await tx.fetchval(
         """
+        WITH held AS MATERIALIZED (
+            SELECT pg_advisory_xact_lock(
+                hashtextextended(concat_ws(' ', $1::uuid, $2::uuid, $3::text), 0))
+        )
         INSERT INTO kept_answers (workspace_id, user_id, key, request_hash)
-        VALUES ($1, $2, $3, $4)
+        SELECT $1, $2, $3, $4 FROM held
         ON CONFLICT DO NOTHING
         RETURNING true
         """,

@@ -1,11 +1,15 @@
 """Who is calling: an access token, verified here whatever the gateway did before.
 
 Tokens are ES256 JWTs made by auth. Rules from RFC 8725 (one algorithm, all claims required, typ
-checked because neither the gateway nor the JWT library does).
+checked because neither the gateway nor the JWT library does). What may be read in two ways (a name
+twice, an audience that is a list) is refused, also of auth's own key (decision 0022).
 """
 
 import asyncio
+import base64
 import hashlib
+import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,15 +22,26 @@ import jwt
 
 from restock.kernel.faults import Unauthenticated, Unavailable
 from restock.kernel.revocations import Revocations
+from restock.kernel.stopping import pause
 from restock.kernel.telemetry import log
+from restock.kernel.tenants import Tenant
 
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1
 KEYS_FRESH_S = 60.0
 KEYS_RETRY_S = 1.0
 CLOCKS_DIFFER_S = 30.0
+LONGEST_LIFE_S = 3600.0  # the most that RESTOCK_TOKEN_MINUTES may be
 REMEMBERED_TOKENS = 20_000
 CLAIMS = ["iss", "aud", "sub", "email", "name", "role", "wid", "wrole", "sid", "iat", "exp"]
+
+# base64url without padding; an ES256 signature is 64 bytes
+_FORM = re.compile(r"[A-Za-z0-9_-]{1,1000}\.[A-Za-z0-9_-]{1,8000}\.[A-Za-z0-9_-]{86}")
+
+# what keeps auth's keys from being read: it is away, or what answers isn't auth
+_NOT_READ = (
+    aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, LookupError, jwt.PyJWTError,
+)  # fmt: skip
 
 Keys = dict[str, Any]
 
@@ -45,6 +60,11 @@ class Principal:
     expires_at: datetime
     token: str
 
+    @property
+    def tenant(self) -> Tenant:
+        """Whose rows a request of his may touch."""
+        return Tenant(self.workspace_id, (self.user_id,))
+
 
 class KeysAway(Unavailable):
     """No public key is known yet, and auth can't be reached."""
@@ -53,7 +73,10 @@ class KeysAway(Unavailable):
 
 
 class TokenVerifier:
-    """Turns a token into a Principal. Keys are cached; so are verified tokens, by their hash."""
+    """Turns a token into a Principal. Keys are cached; so are verified tokens, by their hash.
+
+    A Run: it reads the keys again now and then, so that one that was withdrawn is known as such.
+    """
 
     def __init__(
         self,
@@ -68,11 +91,16 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._keys: Keys = {}
-        self._fetched_at = -KEYS_FRESH_S
         self._tried_at = -KEYS_FRESH_S
         self._fetching = asyncio.Lock()
-        self._refresh: asyncio.Task[None] | None = None
         self._known: dict[bytes, tuple[Principal, float]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read the keys again every `KEYS_FRESH_S`; the known ones serve while auth is away."""
+        while not stop.is_set():
+            await pause(stop, KEYS_FRESH_S)
+            if self._keys and not stop.is_set():
+                await self._update()
 
     async def verify(self, token: str) -> Principal:
         """The token's Principal.
@@ -99,13 +127,7 @@ class TokenVerifier:
         return principal
 
     async def _read(self, token: str) -> Principal:
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
-            raise Unauthenticated("The token is not valid.") from None
-        if header.get("alg") != ALGORITHM or header.get("typ") != TOKEN_TYPE or "crit" in header:
-            raise Unauthenticated("The token is not valid.")
-        key = await self._key(header.get("kid"))
+        key = await self._key(_kid_of(token))
         try:
             claims = jwt.decode(
                 token,
@@ -113,25 +135,22 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=self._issuer,
-                options={"require": CLAIMS, "verify_iat": False},
+                options={"require": CLAIMS, "verify_iat": False, "strict_aud": True},
             )
+            _require_names_once(token.split(".")[1])
+            if claims["exp"] - claims["iat"] > LONGEST_LIFE_S:
+                raise Unauthenticated("The token is not valid.")
             if claims["iat"] > time.time() + CLOCKS_DIFFER_S:
                 raise Unauthenticated("The token is not valid yet.")
             return _principal(claims, token)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has ended.") from None
-        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
+        except _UNREADABLE:
             raise Unauthenticated("The token is not valid.") from None
 
-    async def _key(self, kid: Any) -> Any:
-        if not isinstance(kid, str):
-            raise Unauthenticated("The token is not valid.")
+    async def _key(self, kid: str) -> Any:
         if kid not in self._keys:
             await self._update()
-        elif time.monotonic() - self._fetched_at > KEYS_FRESH_S and self._refresh is None:
-            # the known keys serve meanwhile, also when auth is away
-            self._refresh = asyncio.create_task(self._update())
-            self._refresh.add_done_callback(self._refreshed)
         if not self._keys:
             raise KeysAway()
         if kid not in self._keys:
@@ -148,16 +167,10 @@ class TokenVerifier:
                 if keys.keys() != self._keys.keys():
                     self._known.clear()  # a key may have been withdrawn
                 self._keys = keys
-                self._fetched_at = time.monotonic()
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError) as why:
+            except _NOT_READ as why:
                 log.warning("identity.keys_not_read", why=repr(why))
             finally:
                 self._tried_at = time.monotonic()
-
-    def _refreshed(self, task: "asyncio.Task[None]") -> None:
-        self._refresh = None
-        if not task.cancelled():
-            task.exception()
 
 
 def read_jwks(document: Any) -> Keys:
@@ -189,6 +202,40 @@ def keys_at(url: str) -> Callable[[], Awaitable[Keys]]:
             return read_jwks(await answer.json(content_type=None))
 
     return fetch
+
+
+def _kid_of(token: str) -> str:
+    """The key that an access token says it was signed with. Raises Unauthenticated."""
+    try:
+        if _FORM.fullmatch(token):
+            header = _require_names_once(token.split(".")[0])
+            kind = (header["alg"], header["typ"])
+            if kind == (ALGORITHM, TOKEN_TYPE) and "crit" not in header:
+                return _text(header["kid"])
+    except _UNREADABLE:
+        pass
+    raise Unauthenticated("The token is not valid.")
+
+
+def _require_names_once(part: str) -> dict[str, Any]:
+    """The object in a part of a token. Raises one of _UNREADABLE, also for a name that is twice."""
+    text = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    found: dict[str, Any] = json.loads(text, object_pairs_hook=_names_once)
+    return found
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    return found
+
+
+# whatever a token may hold where something else was expected
+_UNREADABLE = (
+    jwt.PyJWTError, ValueError, TypeError, LookupError, AttributeError, OverflowError,
+    RecursionError,
+)  # fmt: skip
 
 
 def _principal(claims: dict[str, Any], token: str) -> Principal:

@@ -4,6 +4,8 @@
 as the owner of the tables, under a lock, so that two at once do the work once.
 """
 
+import random
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,9 +20,14 @@ from alembic.script import ScriptDirectory
 from alembic.script.base import Script
 from alembic.util.exc import CommandError
 
-from restock.kernel.revision import migrations_of
+from restock.kernel.revision import migrations_of, wanted
 
 LOCK = 0x5E57_0CC5
+# Whoever waits for a table in use holds up all that come after him: not for longer than services
+# wait for a lock. What is given up then, or met in a deadlock, has changed nothing.
+LOCK_TIMEOUT_MS = 2_000
+PATIENCE_S = 60.0
+HELD_UP = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable)
 
 
 class MigrationError(Exception):
@@ -58,8 +65,23 @@ class SqlFiles(ScriptDirectory):
 def migrate(service: str, url: str) -> list[str]:
     """Bring a service's database to its newest migration; the names of those that ran.
 
-    `url` is of the owner role. Raises MigrationError for a database newer than this program.
+    `url` is of the owner role. Tables in use are tried again for a minute. Raises MigrationError
+    when that didn't help, and for a database newer than this program.
     """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _migrate_once(service, url)
+        except HELD_UP as error:
+            if time.monotonic() > until:
+                raise MigrationError(
+                    f"the tables of {service} are too busy to be changed ({error.sqlstate}): "
+                    "nothing was changed, try again when less is going on"
+                ) from error
+        time.sleep(random.uniform(0.1, 1.0))  # noqa: S311 – nothing secret in a delay
+
+
+def _migrate_once(service: str, url: str) -> list[str]:
     files = SqlFiles(migrations_of(service))
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sqlalchemy.NullPool
@@ -67,6 +89,7 @@ def migrate(service: str, url: str) -> list[str]:
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
             environment = EnvironmentContext(Config(), files)
             environment.configure(
                 connection=connection, fn=lambda at, _context: files._upgrade_revs("head", at)
@@ -74,11 +97,23 @@ def migrate(service: str, url: str) -> list[str]:
             files.connection = connection
             with environment.begin_transaction():
                 environment.run_migrations()
+            _write_down(connection.connection.driver_connection, service)
             connection.commit()
     except CommandError as error:
         raise MigrationError(
-            f"the database of {service} is newer than this program ({error})"
+            f"the database of {service} is newer than this program, which knows migrations up to "
+            f"{wanted(service).at} ({error}): nothing was changed, use the newer program"
         ) from error
     finally:
         engine.dispose()
     return files.ran
+
+
+def _write_down(driver: Any, service: str) -> None:
+    """What programs ask at their start: see `revision`. The service's role may read it."""
+    serves = wanted(service).serves
+    known = driver.execute("SELECT to_jsonb(v) ->> 'serves' FROM alembic_version v").fetchone()
+    if known != (serves,):
+        driver.execute("ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS serves text")
+        driver.execute("UPDATE alembic_version SET serves = %s", (serves,))
+        driver.execute(f"GRANT SELECT ON alembic_version TO restock_{service}")

@@ -17,12 +17,17 @@ from restock.kernel.faults import (
     Unavailable,
 )
 from restock.kernel.idempotency import KeyReused
-from restock.kernel.paging import LIMIT_DEFAULT, LIMIT_MOST, BadCursor
+from restock.kernel.paging import CURSOR, LIMIT_DEFAULT, LIMIT_MOST, BadCursor
 from restock.kernel.routing import Route
-from restock.kernel.wire import QUANTITY_LIMIT, QUANTITY_PLACES
+from restock.kernel.wire import NO_NUL, QUANTITY_LIMIT, QUANTITY_PLACES, Wire
 
 DONE = {200: "Done.", 201: "Made.", 204: "Done; nothing to say."}
 VERSION = "1.0.0"
+ABOUT = """\
+Answers to a path that is not listed are 404, to a method that is not listed of one that is 405,
+with the methods there are in `Allow`; OPTIONS is answered with them (204). Each is a `Problem`.
+"""
+BODY = "JSON in UTF-8; it is read as that whatever its Content-Type says."
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -72,13 +77,35 @@ PAGE: list[dict[str, Any]] = [
         "in": "query",
         "required": False,
         "description": "From the `Link` of the page before.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": f"^{CURSOR}$"},
     },
 ]
 
-LINK: dict[str, Any] = {
-    "description": '`<…>; rel="next"` where there is a next page (RFC 8288).',
-    "schema": {"type": "string"},
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "What the logs call this request.",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "Link": {
+        "description": '`<…>; rel="next"` where there is a next page (RFC 8288).',
+        "schema": {"type": "string"},
+    },
+    "ETag": {
+        "description": "The version, quoted: what If-Match takes.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
+    },
+    "Idempotent-Replayed": {
+        "description": "There when this is the first answer again, under its Idempotency-Key.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
 }
 
 IDEMPOTENCY_KEY: dict[str, Any] = {
@@ -86,7 +113,7 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
     "in": "header",
     "required": False,
     "description": "The same key and body give the first answer again; another body is refused.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }
 
 
@@ -99,11 +126,12 @@ def document(service: str, routes: Sequence[Route]) -> dict[str, Any]:
             described = _operation(route, service, schemas)
             paths.setdefault(route.template, {})[route.method.lower()] = described
     return {
-        "info": {"title": f"Restock {service}", "version": VERSION},
+        "info": {"title": f"Restock {service}", "version": VERSION, "description": ABOUT},
         "openapi": "3.1.0",
         "paths": paths,
         "components": {
             "schemas": schemas.named | {"Problem": PROBLEM},
+            "headers": HEADERS,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -124,11 +152,21 @@ class Schemas:
         )
         self._described = [on_the_wire(schema) for schema in described]
         self.named = {name: on_the_wire(schema) for name, schema in sorted(named.items())}
+        for kind in kinds:
+            if _is_edit(kind):
+                self.named[kind.__name__]["minProperties"] = 1
 
     def of(self, kind: Any) -> dict[str, Any]:
         """The schema of one of them."""
         found: dict[str, Any] = self._described[self._kinds.index(kind)]
         return found
+
+
+def _is_edit(kind: Any) -> bool:
+    """Whether everything in a shape may be left out; not all of it, then nothing was asked."""
+    is_asked = isinstance(kind, type) and issubclass(kind, Wire)
+    fields = msgspec.structs.fields(kind) if is_asked else ()
+    return bool(fields) and all(part.default is msgspec.UNSET for part in fields)
 
 
 def _kinds(route: Route) -> Iterator[Any]:
@@ -147,6 +185,7 @@ def _operation(route: Route, service: str, schemas: Schemas) -> dict[str, Any]:
     described["parameters"] = _parameters(route, schemas)
     if route.plan.body is not None:
         described["requestBody"] = {
+            "description": BODY,
             "content": {"application/json": {"schema": schemas.of(route.plan.body)}},
             "required": True,
         }
@@ -154,6 +193,7 @@ def _operation(route: Route, service: str, schemas: Schemas) -> dict[str, Any]:
     for status, kinds in sorted(_refusals(route).items()):
         described["responses"][str(status)] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
+            "headers": _refusal_headers(kinds),
             "content": {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
             },
@@ -173,7 +213,11 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
         }
         if parameter.description:
             described["description"] = parameter.description
-        described["schema"] = _without_null(schemas.of(parameter.kind))
+        if parameter.example is not None:
+            described["example"] = parameter.example
+        described["schema"] = schemas.of(parameter.kind)
+        if described["schema"] == {"type": "string"} and parameter.place != "header":
+            described["schema"] = described["schema"] | NO_NUL
         found.append(described)
     if route.plan.paged:
         found += PAGE
@@ -182,21 +226,28 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
     return found
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """What is left out is None in the code; there is no null in a URL or a header."""
-    left = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    return left[0] if len(left) == 1 else schema
-
-
 def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": DONE[route.answers], "headers": {}}
-    if route.plan.paged:
-        described["headers"] = {"Link": LINK}
+    headers = ["X-Request-Id"]
+    headers += ["Link"] if route.plan.paged else []
+    headers += ["ETag"] if route.tagged else []
+    headers += ["Idempotent-Replayed"] if route.key == "kept" else []
+    described: dict[str, Any] = {"description": DONE[route.answers], "headers": _headers(headers)}
     if route.gives in (bytes, str):
         described["content"] = {"*/*": {}}
     elif route.gives is not None:
         described["content"] = {"application/json": {"schema": schemas.of(route.gives)}}
     return described
+
+
+def _refusal_headers(kinds: Sequence[type[Fault]]) -> dict[str, Any]:
+    headers = ["X-Request-Id"]
+    headers += ["WWW-Authenticate"] if kinds[0].status == Unauthenticated.status else []
+    headers += ["Retry-After"] if issubclass(kinds[0], Limited) else []  # of a status: all or none
+    return _headers(headers)
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _refusals(route: Route) -> dict[int, list[type[Fault]]]:

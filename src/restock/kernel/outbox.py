@@ -6,6 +6,7 @@ in its own process; a slow poll finds what a dead process left.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from restock.events import Event, encode
 from restock.events.envelope import wrap
 from restock.kernel.bus import Bus
 from restock.kernel.database import Database, DatabaseAway, Tx, deleted
-from restock.kernel.stopping import pause, unless_stopped
+from restock.kernel.stopping import unless_stopped
 from restock.kernel.telemetry import log, traceparent
 
 BATCH = 256
@@ -55,10 +56,13 @@ class Relay:
         self._database = database
         self._bus = bus
         self._woken = asyncio.Event()
+        self._back = asyncio.Event()
+        self.held_up = False  # the last try to publish failed
         database.wake_relay = self._woken.set
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until told to stop; what is unpublished then waits for the next start."""
+        self._bus.on_connect(self._nats_is_back)
         delay = POLL_S
         while not stop.is_set():
             self._woken.clear()
@@ -67,12 +71,24 @@ class Relay:
                     if await self.publish_batch() < BATCH:
                         break
                 delay = POLL_S
+                self.held_up = False
             except (DatabaseAway, nats.errors.Error, OSError, TimeoutError) as error:
+                self.held_up = True
                 log.warning("outbox.relay_waits", why=repr(error), delay_s=delay)
-                await pause(stop, delay)
+                await unless_stopped(stop, self._rest(delay))
                 delay = min(delay * 2, 10.0)
                 continue
             await unless_stopped(stop, self._wait())
+
+    async def _rest(self, seconds: float) -> None:
+        """For so long, or until NATS is there again."""
+        self._back.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
+
+    async def _nats_is_back(self) -> None:
+        self._back.set()
 
     async def _wait(self) -> None:
         """Until woken, or for the slow poll."""

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 200
+CURSOR = "[A-Za-z0-9_-]+"  # base64url without padding, as `reply` writes it
 
 
 class BadCursor(Invalid):
@@ -87,6 +89,8 @@ def _limit(text: str) -> int:
 
 
 def _cursor(text: str) -> tuple[Any, ...]:
+    if not re.fullmatch(CURSOR, text):
+        raise BadCursor()  # the decoder would pass over what it doesn't know
     try:
         raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         values = msgspec.json.decode(raw, type=list[str | int | float | bool | None])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import msgspec
 
-from restock.kernel.faults import FieldError, Invalid
+from restock.kernel.faults import Fault, FieldError, Invalid
 from restock.kernel.paging import read_page
 from restock.kernel.wire import MalformedBody, decode
 
@@ -26,17 +26,23 @@ Resolver = Callable[["Exchange"], Any]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Marks an argument as a header: `Annotated[str | None, Header("If-Match")] = None`."""
+    """Marks an argument as a header: `Annotated[str | None, Header("If-Match")] = None`.
+
+    `unless` is what is raised when it isn't there: then it is required. `example` is a value.
+    """
 
     name: str
     description: str | None = None
+    unless: type[Fault] | None = None
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
     """Where a request came from: the address the gateway saw, and the program as it names itself.
 
-    Neither is proved: they are shown to people, nothing is decided by them.
+    The address holds for requests that came by the gateway, and failed sign-ins are counted by it;
+    the program's name is a claim, and only shown to people.
     """
 
     address: str
@@ -52,6 +58,8 @@ class Parameter:
     kind: Any
     required: bool = True
     description: str | None = None
+    unless: type[Fault] | None = None
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,11 @@ class Asked:
     default: Any
 
     def __call__(self, exchange: "Exchange") -> Any:
-        """The value. Raises Invalid, naming the parameter."""
+        """The value. Raises Invalid, naming the parameter, and what is raised without it."""
         text = self.find(exchange)
         if text is None:
+            if self.parameter.unless is not None:
+                raise self.parameter.unless()
             if self.parameter.required:
                 raise self._invalid("Missing, and required")
             return self.default
@@ -101,7 +111,7 @@ class Plan:
     def _all_refused(self, exchange: "Exchange") -> Invalid | None:
         errors: list[FieldError] = []
         for resolve in self.resolvers:
-            if isinstance(resolve, Asked):
+            if isinstance(resolve, Asked) and resolve.parameter.unless is None:
                 try:
                     resolve(exchange)
                 except Invalid as refused:
@@ -138,16 +148,28 @@ def plan_of(function: Callable[..., Any], places: list[str]) -> Plan:
 def _asked(name: str, kind: Any, default: Any) -> Asked:
     marks = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
     mark = next((mark for mark in marks if isinstance(mark, Header)), None)
-    optional = default is not inspect.Parameter.empty or NoneType in _alternatives(kind)
+    bare = get_args(kind)[0] if mark is not None else kind
+    optional = default is not inspect.Parameter.empty or NoneType in get_args(bare)
     default = None if default is inspect.Parameter.empty else default
     if mark is None:
-        return Asked(Parameter(name, "query", kind, not optional), _in_query(name), default)
-    parameter = Parameter(mark.name, "header", get_args(kind)[0], not optional, mark.description)
+        parameter = Parameter(name, "query", _without_none(bare), not optional)
+        return Asked(parameter, _in_query(name), default)
+    parameter = Parameter(
+        mark.name,
+        "header",
+        _without_none(bare),
+        mark.unless is not None or not optional,
+        mark.description,
+        mark.unless,
+        mark.example,
+    )
     return Asked(parameter, _in_headers(mark.name), default)
 
 
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
+def _without_none(kind: Any) -> Any:
+    """None stands for what was left out; in a URL or a header "null" is a text like others."""
+    left = [option for option in get_args(kind) if option is not NoneType]
+    return left[0] if NoneType in get_args(kind) and len(left) == 1 else kind
 
 
 def _in_query(name: str) -> Callable[["Exchange"], str | None]:

@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 import asyncpg
-from asyncpg import Connection, Record
+
+from restock.kernel.tenants import TenantConnection
 
 ACQUIRE_TIMEOUT_S = 3.0
 UNUSED_S = 300.0
 CLOSE_TIMEOUT_S = 5.0
 
-Connect = Callable[[], Awaitable["Connection[Record]"]]
-Waiter = asyncio.Future["Connection[Record] | None"]
+Connect = Callable[[], Awaitable[TenantConnection]]
+Waiter = asyncio.Future[TenantConnection | None]
 
 
 class Pool:
@@ -31,15 +32,15 @@ class Pool:
     def __init__(self, connect: Connect, size: int) -> None:
         self._connect = connect
         self._left = size  # how many may be lent besides those that are
-        self._idle: list[tuple[Connection[Record], float]] = []  # with the time of their return
-        self._lent: set[Connection[Record]] = set()
+        self._idle: list[tuple[TenantConnection, float]] = []  # with the time of their return
+        self._lent: set[TenantConnection] = set()
         # who waits, and until when; one timer for all, since the first in the queue ends first
         self._waiting: deque[tuple[Waiter, float]] = deque()
         self._ends: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closing: asyncio.Event | None = None
 
-    async def acquire(self) -> "Connection[Record]":
+    async def acquire(self) -> TenantConnection:
         """A connection, to be released.
 
         Raises TimeoutError when none comes free in time, and whatever keeps one from being made.
@@ -57,7 +58,7 @@ class Pool:
         self._lent.add(connection)
         return connection
 
-    async def _make(self, ends: float) -> "Connection[Record]":
+    async def _make(self, ends: float) -> TenantConnection:
         try:
             async with asyncio.timeout_at(ends):
                 connection = await self._connect()
@@ -69,19 +70,19 @@ class Pool:
             raise
         return connection
 
-    def release(self, connection: "Connection[Record]") -> None:
+    def release(self, connection: TenantConnection) -> None:
         """Give a connection back."""
         self._lent.discard(connection)
         self._pass_on(None if connection.is_closed() else connection)
 
-    def _unused(self) -> "Connection[Record] | None":
+    def _unused(self) -> TenantConnection | None:
         while self._idle:
             connection, _ = self._idle.pop()
             if not connection.is_closed():
                 return connection
         return None
 
-    async def _wait(self, ends: float) -> "Connection[Record] | None":
+    async def _wait(self, ends: float) -> TenantConnection | None:
         """The connection somebody releases, or None: one may be made in its place."""
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
@@ -107,7 +108,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(TimeoutError("no connection came free"))
 
-    def _pass_on(self, connection: "Connection[Record] | None") -> None:
+    def _pass_on(self, connection: TenantConnection | None) -> None:
         """To whoever waits first, or to rest."""
         while self._waiting:
             waiter, _ = self._waiting.popleft()

@@ -53,15 +53,19 @@ class Revocations:
         return lambda: self._listeners.remove(callback)
 
     def add(self, session_id: UUID, expires_at: datetime) -> None:
-        """Know a session as revoked until no token of it can live."""
-        now = time.time()
+        """Know a session as revoked until no token of it can live.
+
+        By a clock that never jumps: a session forgotten because of one that did would be good
+        again when it is set right.
+        """
+        now = time.monotonic()
         if now - self._pruned_at > PRUNE_EVERY_S:
             self._pruned_at = now
             self._ends = {known: ends for known, ends in self._ends.items() if ends >= now}
-        ends = expires_at.timestamp()
-        if ends < now or session_id in self._ends:
+        if session_id in self._ends:
             return
-        self._ends[session_id] = ends + MARGIN_S
+        left = max(self.token_life_s, expires_at.timestamp() - time.time())
+        self._ends[session_id] = now + left + MARGIN_S
         for callback in list(self._listeners):
             callback(session_id)
 
@@ -99,6 +103,7 @@ class RevocationFeed:
         self._reading_ends.set()
 
     async def _follow(self) -> None:
+        clock = _clock_ahead()
         inbox = self._bus.nc.new_inbox()
         subscription = await self._bus.nc.subscribe(inbox)
         try:
@@ -121,15 +126,18 @@ class RevocationFeed:
             waiting = (consumer.num_pending or 0) + (
                 consumer.delivered.consumer_seq if consumer.delivered else 0
             )
-            await self._read(subscription, waiting)
+            await self._read(subscription, waiting, clock)
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
 
-    async def _read(self, subscription: Subscription, waiting: int) -> None:
-        """Read until silence longer than three heartbeats; ready once `waiting` were read."""
+    async def _read(self, subscription: Subscription, waiting: int, clock: float) -> None:
+        """Read until silence longer than three heartbeats; ready once `waiting` were read.
+
+        Until the clock jumps, too: what was asked for began at a moment of the other time.
+        """
         expected = 1
-        while not self._reading_ends.is_set():
+        while not self._reading_ends.is_set() and abs(_clock_ahead() - clock) < MARGIN_S:
             if waiting <= 0:
                 self._revocations.ready = True
                 self._revocations.degraded = False
@@ -159,3 +167,8 @@ class RevocationFeed:
             log.error("revocations.unreadable", why=str(error))
             return
         self._revocations.add(event.session_id, event.expires_at)
+
+
+def _clock_ahead() -> float:
+    """By how much the clock is ahead of one that never jumps."""
+    return time.time() - time.monotonic()

@@ -40,6 +40,7 @@ class Route:
     public: bool
     single: bool
     key: KeyRule
+    tagged: bool
     hidden: bool
     plan: Plan = field(init=False)
     places: tuple[type, ...] = field(init=False)
@@ -77,6 +78,7 @@ def _declare(method: Literal["GET", "POST", "PATCH", "DELETE"]) -> Callable[...,
         public: bool = False,
         single: bool = False,
         key: KeyRule | Literal["default"] = "default",
+        tagged: bool = False,
         hidden: bool = False,
     ) -> Declare:
         def declare(function: Callable[..., Any]) -> Route:
@@ -93,6 +95,7 @@ def _declare(method: Literal["GET", "POST", "PATCH", "DELETE"]) -> Callable[...,
                 public=public,
                 single=single,
                 key=rule,
+                tagged=tagged,
                 hidden=hidden,
             )
 
@@ -104,6 +107,7 @@ def _declare(method: Literal["GET", "POST", "PATCH", "DELETE"]) -> Callable[...,
     OpenAPI. `public` routes need no token and have no `who`. `single` operations are one statement
     in its implicit transaction. `key` says what an Idempotency-Key does: "kept" (the edge keeps
     the answer; the default for POST and PATCH), "ledger" (the operation sees to it), None.
+    `tagged` says that the answer has an ETag.
     `hidden` routes are for operators: neither documented nor counted.
     """
     return route

@@ -3,8 +3,11 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -16,16 +19,19 @@ from restock.kernel.identity import TokenVerifier, keys_at
 from restock.kernel.listening import listening_on
 from restock.kernel.memory import GivingBack, put_aside
 from restock.kernel.outbox import Relay
+from restock.kernel.revision import require_served
 from restock.kernel.revocations import RevocationFeed, Revocations
 from restock.kernel.service import Asgi, Context, Purge, Run, Service
 from restock.kernel.stopping import pause
 from restock.kernel.telemetry import log, set_up_logging
+from restock.kernel.tenants import EVERYBODY
 from restock.kernel.web import create_app
 
 AUTH_PORT = 3100
 NATS_PORT = 3107
 DRAIN_S = 15
 PURGE_EVERY_S = 3600.0
+PACE_S = 120.0  # how far a clock that is being set right may drift in an hour
 
 
 class HttpServer:
@@ -73,23 +79,43 @@ class HttpServer:
 
 
 class Housekeeping:
-    """Forgets, once an hour, what nobody can ask for again."""
+    """Forgets, once an hour, what nobody can ask for again.
+
+    What it deletes is gone, so a clock that has jumped must not tell it what is old: it goes by
+    PostgreSQL's only if that has kept pace with our own steady one since the last look.
+    """
 
     def __init__(self, database: Database, purges: Sequence[Purge]) -> None:
         self._database = database
         self._purges = purges
+        self._last: tuple[datetime, float] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            for purge in self._purges:
-                await self._purge(purge, stop)
+            await self.look(stop)
             await pause(stop, PURGE_EVERY_S)
+
+    async def look(self, stop: asyncio.Event) -> None:
+        """Purge, if the clock has been steady; never at the first look."""
+        try:
+            last, self._last = self._last, (await self._database.now(), time.monotonic())
+        except DatabaseAway as error:
+            log.warning("housekeeping.put_off", what="clock", why=repr(error))
+            return
+        if last is None:
+            return
+        passed, steady = (self._last[0] - last[0]).total_seconds(), self._last[1] - last[1]
+        if abs(passed - steady) > PACE_S:
+            log.warning("housekeeping.put_off", what="clock", jumped_s=round(passed - steady))
+            return
+        for purge in self._purges:
+            await self._purge(purge, stop)
 
     async def _purge(self, purge: Purge, stop: asyncio.Event) -> None:
         """A bounded number of rows at a time, so that nobody waits for their locks."""
         try:
             while not stop.is_set():
-                async with self._database.tx(single=True) as tx:
+                async with self._database.tx(single=True, tenant=EVERYBODY) as tx:
                     if await purge(tx) < PURGED_AT_ONCE:
                         return
         except DatabaseAway as error:
@@ -105,7 +131,10 @@ async def open_context(
     jwks = settings.jwks_url or f"http://127.0.0.1:{AUTH_PORT + offset}/.well-known/jwks.json"
     nats_url = settings.nats_url or f"nats://127.0.0.1:{NATS_PORT + offset}"
     database = Database(
-        settings.database_url, size=settings.pool_size, application=f"restock-{service.name}"
+        settings.database_url,
+        size=settings.pool_size,
+        application=f"restock-{service.name}",
+        admit=partial(require_served, service.name),
     )
     bus = Bus(
         nats_url,
@@ -158,6 +187,7 @@ def runs_of(context: Context) -> list[Run]:
         runs.append(context.relay)
     if service.nats:
         runs.append(RevocationFeed(context.verifier.revocations, context.bus, service=service.name))
+        runs.append(context.verifier)
     if service.database:
         purges = [*service.purges]
         purges += [inbox.purge] if service.consumers else []
@@ -172,7 +202,7 @@ def runs_of(context: Context) -> list[Run]:
 async def run_service(service: Service, settings: Any, sockets: Sequence[socket.socket]) -> None:
     """Run one worker on listening sockets until SIGINT or SIGTERM, then drain.
 
-    Raises what made it impossible.
+    Raises what made it impossible: OSError, and WrongTables for a database of another version.
     """
     set_up_logging(
         settings.log_level, settings.log_format, service=service.name, worker=settings.worker
@@ -181,6 +211,8 @@ async def run_service(service: Service, settings: Any, sockets: Sequence[socket.
     for port in service.extra_ports(settings) if service.extra_ports else []:
         listening.append(bind(settings.host, port))
     async with open_context(service, settings) as context:
+        if service.database:
+            await context.database.require_served()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, context.stopping.set)

@@ -24,6 +24,15 @@ def shared(variable: str, *, secret: bool = False) -> dict[str, Any]:
 
 SECRET: dict[str, Any] = {"secret": True}
 
+# An unescaped character of a password ends what is before it, and drivers then repeat the rest as
+# a port or a host that they don't find. So nothing after a URL's server may hold an @.
+_DATABASE_URL = r"^(postgres(ql)?://[^/?#@]*(@[^/?#@]*)?([/?][^@]*)?)?$"
+_SERVER = r"((nats|tls|ws|wss)://)?[^/?#@,\s]+(@[^/?#@,\s]+)?/?"
+_NATS_URL = rf"^({_SERVER}(\s*,\s*{_SERVER})*)?$"
+_ESCAPED = "in whose password / ? # @ , are written %2F %3F %23 %40 %2C"
+_A_DATABASE = f"must be a URL, postgresql://USER:PASSWORD@HOST/DATABASE, {_ESCAPED}"
+_A_NATS = f"must be a URL, nats://HOST:PORT, or several with commas, {_ESCAPED}"
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service is told."""
@@ -34,10 +43,20 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
     database_url: Annotated[
-        str, Meta(description="PostgreSQL of the service, as its own role.", extra=SECRET)
+        str,
+        Meta(
+            pattern=_DATABASE_URL,
+            description="PostgreSQL of the service, as its own role.",
+            extra=SECRET | {"wanted": _A_DATABASE},
+        ),
     ] = ""
     migrate_url: Annotated[
-        str, Meta(description="The same database, as the owner of its tables.", extra=SECRET)
+        str,
+        Meta(
+            pattern=_DATABASE_URL,
+            description="The same database, as the owner of its tables.",
+            extra=SECRET | {"wanted": _A_DATABASE},
+        ),
     ] = ""
     pool_size: Annotated[
         int, Meta(ge=1, le=200, description="Database connections of one worker, at most.")
@@ -46,7 +65,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_password: Annotated[str, Meta(description="Its password.", extra=SECRET)] = ""
 
     nats_url: Annotated[
-        str, Meta(description="NATS server.", extra=shared("RESTOCK_NATS_URL", secret=True))
+        str,
+        Meta(
+            pattern=_NATS_URL,
+            description="NATS server.",
+            extra=shared("RESTOCK_NATS_URL", secret=True) | {"wanted": _A_NATS},
+        ),
     ] = ""
     jwks_url: Annotated[
         str,
@@ -120,14 +144,14 @@ def load(kind: type[S], service: str, environ: Mapping[str, str] | None = None) 
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     problems = []
-    for name, variable, annotation, _meta in _fields(kind, service):
+    for name, variable, annotation, meta in _fields(kind, service):
         text = environ.get(variable)
         if text is None or text == "":
             continue
         try:
             values[name] = msgspec.convert(_parts(annotation, text), annotation, strict=False)
         except msgspec.ValidationError as error:
-            problems.append(f"{variable}: {error}")
+            problems.append(f"{variable}: {(meta.extra or {}).get('wanted', error)}")
     if problems:
         raise SettingsError("; ".join(problems))
     try:

@@ -9,10 +9,12 @@ import logging
 import os
 import re
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO, cast
 from uuid import UUID
 
+import asyncpg
 import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -45,6 +47,21 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
+class Unfailing:
+    """A stream where what can't be written (the disk is full) is left out, and nobody fails."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 class OperationMetrics:
     """Counts and times one operation of this process's service.
 
@@ -63,6 +80,15 @@ class OperationMetrics:
             answered = self._answered[status] = REQUESTS.labels(*self._labels, status)
         answered.inc()
         self._seconds.observe(seconds)
+
+
+def _message(error: asyncpg.PostgresError) -> str:
+    return str(error.args[0]) if error.args else ""
+
+
+# PostgreSQL adds the whole row that it refused, a password's hash in it, and asyncpg appends that
+# to its message, which ends any traceback, whoever prints it.
+asyncpg.PostgresError.__str__ = _message
 
 
 def set_up_logging(level: str, form: str, **bound: Any) -> None:
@@ -90,13 +116,13 @@ def set_up_logging(level: str, form: str, **bound: Any) -> None:
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
     # libraries log through the standard module: theirs come out the same way, warnings only
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Unfailing(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -24,7 +24,9 @@ QUANTITY_PLACES = 6
 Moment = Annotated[datetime, Meta(tz=True)]
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
-Text = Annotated[str, Meta(min_length=1, max_length=200)]
+# PostgreSQL's text can't hold the character; `decode` refuses it wherever it stands.
+NO_NUL = {"pattern": r"^[^\u0000]*$"}
+Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
 
 # No control character of ASCII; `$` alone would let a line end pass.
 ONE_LINE = r"^[^\x00-\x1f\x7f]+$(?!\n)"
@@ -41,6 +43,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class Quantity(Decimal):
     """A quantity asked for by a client: |q| < 10^9 with at most 6 decimal places."""
+
+
+# As the documents say it; the operations refuse the others, each with its own words.
+Amount = Annotated[Quantity, Meta(extra_json_schema={"minimum": 0})]
+AboveZero = Annotated[Quantity, Meta(extra_json_schema={"exclusiveMinimum": 0})]
+Change = Annotated[Quantity, Meta(extra_json_schema={"not": {"const": 0}})]
 
 
 class MalformedBody(Malformed):

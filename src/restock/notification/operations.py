@@ -7,6 +7,7 @@ from uuid import UUID
 from restock.kernel.database import Tx
 from restock.kernel.identity import Principal
 from restock.kernel.paging import Page
+from restock.kernel.tenants import Tenant
 from restock.notification import store
 from restock.notification.domain import Entry
 from restock.notification.faults import NotificationNotFound
@@ -22,12 +23,14 @@ async def tell(tx: Tx, pushes: Pushes, entries: Sequence[Entry]) -> None:
     """
     if not entries:
         return
+    tx.tenant = Tenant(accounts=tuple({entry.user_id for entry in entries}))
     for told in await store.append(tx, entries):
         tx.after_commit(partial(pushes.told, told))
 
 
 async def join_vendor(tx: Tx, pushes: Pushes, vendor_id: UUID, user_ids: Sequence[UUID]) -> None:
     """Have a vendor's people, and the sockets they have open, in its room."""
+    tx.tenant = Tenant(accounts=tuple(user_ids))
     await store.add_vendor_people(tx, vendor_id, user_ids)
     for user_id in user_ids:
         tx.after_commit(partial(pushes.belongs, user_id, vendor_id))

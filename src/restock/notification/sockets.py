@@ -19,6 +19,7 @@ from restock.kernel.identity import Principal, TokenVerifier
 from restock.kernel.service import Asgi, Context, Run
 from restock.kernel.stopping import unless_stopped
 from restock.kernel.telemetry import log
+from restock.kernel.tenants import Tenant
 from restock.notification import store
 from restock.notification.connection import Connection
 from restock.notification.engine import Engine
@@ -94,7 +95,7 @@ class Sockets:
         audience = self._join(connection)
         try:
             await self._subscribe([audience])
-            async with self._database.tx(single=True) as tx:
+            async with self._database.tx(single=True, tenant=who.tenant) as tx:
                 state = await store.state(tx, who.user_id)
                 vendors = await store.vendors_of(tx, who.user_id)
             begin = start(auth, who.user_id, state.head)
@@ -174,8 +175,9 @@ class Sockets:
         user_ids = list(self._audiences)
         for first in range(0, len(user_ids), CHECKED_AT_ONCE):
             try:
-                async with self._reads, self._database.tx(single=True) as tx:
-                    some = user_ids[first : first + CHECKED_AT_ONCE]
+                some = user_ids[first : first + CHECKED_AT_ONCE]
+                watched = Tenant(accounts=tuple(some))
+                async with self._reads, self._database.tx(single=True, tenant=watched) as tx:
                     states = await store.states(tx, some)
             except DatabaseAway as error:
                 log.warning("sockets.check_failed", why=repr(error))
@@ -246,7 +248,8 @@ class Sockets:
         self._look.clear()
 
     async def _read_feed(self, user_id: UUID, seq: int, limit: int) -> Told:
-        async with self._reads, self._database.tx(single=True) as tx:
+        reader = Tenant(accounts=(user_id,))
+        async with self._reads, self._database.tx(single=True, tenant=reader) as tx:
             return await store.events_after(tx, user_id, seq, limit)
 
     def _spawn(self, work: Any) -> None:

@@ -89,6 +89,36 @@ CREATE TABLE kept_answers (
 );
 CREATE INDEX kept_answers_created ON kept_answers (created_at);
 
+-- For whom the service says a statement runs, just before it (decision 0020). The policies below
+-- compare every row with it; the owner of the tables is not held by them. What wasn't said is NULL
+-- or nothing, which equals no row. They stand in parentheses with SELECT in every policy, so that
+-- they are evaluated once a statement and not once a row.
+CREATE FUNCTION its_workspace() RETURNS uuid LANGUAGE sql STABLE
+    RETURN nullif(current_setting('restock.workspace', true), '')::uuid;
+CREATE FUNCTION its_accounts() RETURNS uuid[] LANGUAGE sql STABLE
+    RETURN string_to_array(nullif(current_setting('restock.accounts', true), ''), ',')::uuid[];
+CREATE FUNCTION for_everybody() RETURNS boolean LANGUAGE sql STABLE
+    RETURN current_setting('restock.everybody', true) = 'yes';
+
+-- An event may be for several accounts.
+ALTER TABLE feeds ENABLE ROW LEVEL SECURITY;
+CREATE POLICY feeds_wall ON feeds
+    USING (user_id = ANY (coalesce((SELECT its_accounts()), '{}')));
+ALTER TABLE notifications ENABLE ROW LEVEL SECURITY;
+CREATE POLICY notifications_wall ON notifications
+    USING (user_id = ANY (coalesce((SELECT its_accounts()), '{}')));
+ALTER TABLE announcements ENABLE ROW LEVEL SECURITY;
+CREATE POLICY announcements_wall ON announcements
+    USING (user_id = ANY (coalesce((SELECT its_accounts()), '{}')));
+ALTER TABLE vendor_people ENABLE ROW LEVEL SECURITY;
+CREATE POLICY vendor_people_wall ON vendor_people
+    USING (user_id = ANY (coalesce((SELECT its_accounts()), '{}')));
+
+-- Old answers are forgotten for everybody at once.
+ALTER TABLE kept_answers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY kept_answers_wall ON kept_answers
+    USING (workspace_id = (SELECT its_workspace()) OR (SELECT for_everybody()));
+
 -- The least the service needs. What a notification says is written once; only `read` changes.
 GRANT SELECT, INSERT, UPDATE (head, unread, revision) ON feeds TO restock_notification;
 GRANT SELECT, INSERT, UPDATE (read), DELETE ON notifications TO restock_notification;

@@ -20,6 +20,7 @@ from restock.kernel.database import Tx
 from restock.kernel.faults import FieldError
 from restock.kernel.identity import Principal
 from restock.kernel.paging import BadCursor, Page
+from restock.kernel.tenants import Tenant
 from restock.vendor import domain, store
 from restock.vendor.domain import Status
 from restock.vendor.faults import (
@@ -124,6 +125,8 @@ async def change_vendor(tx: Tx, who: Principal, vendor_id: UUID, edit: VendorEdi
         )
     except domain.EditRefused as refusal:
         raise EditForbidden(str(refusal)) from refusal
+    if who.role == "admin":
+        tx.tenant = Tenant(vendor.workspace_id)
     try:
         vendor, seq = await store.change_vendor(tx, vendor.workspace_id, vendor.id, changes)
     except store.EmailExists:

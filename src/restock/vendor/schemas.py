@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from restock.kernel.wire import Answer, Line, Moment, Quantity, Text, Wire
+from restock.kernel.wire import NO_NUL, AboveZero, Answer, Line, Moment, Text, Wire
 
 Email = Annotated[
     str,
@@ -16,7 +16,10 @@ Email = Annotated[
         pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)",
     ),
 ]
-Message = Annotated[str, Meta(min_length=1, max_length=2000)]
+Message = Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema=NO_NUL)]
+# As the documents say it; `domain.check_category` refuses the others.
+NO_PATH = {"not": {"pattern": r"[/\\]|^\.{1,2}$"}}
+Category = Annotated[Line, Meta(extra_json_schema=NO_PATH)]
 
 
 class NewVendor(Wire):
@@ -28,7 +31,7 @@ class NewVendor(Wire):
     name: Line
     email: Email
     phone: Line
-    category: Line
+    category: Category
     address: Text
     city: Line
 
@@ -39,7 +42,7 @@ class VendorEdit(Wire):
     name: Line | UnsetType = UNSET
     email: Email | UnsetType = UNSET
     phone: Line | UnsetType = UNSET
-    category: Line | UnsetType = UNSET
+    category: Category | UnsetType = UNSET
     address: Text | UnsetType = UNSET
     city: Line | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
@@ -49,7 +52,7 @@ class NewRequest(Wire):
     """What to ask a vendor for: one of the caller's items, and how much of it (above 0)."""
 
     item_id: UUID
-    quantity: Quantity
+    quantity: AboveZero
     message: Message
 
 

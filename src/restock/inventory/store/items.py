@@ -106,7 +106,7 @@ LIMIT $2
     item=ITEM,
 )
 
-_LOWER = "AND (low_quantity, id) > ($3, $4)"
+_LOWER = "AND (low_quantity, id) > (($3::numeric * 1000000)::bigint, $4)"
 
 _NEWEST = compose(
     "SELECT {item} FROM items WHERE workspace_id = $1 AND archived_at IS NULL", item=ITEM
@@ -114,7 +114,7 @@ _NEWEST = compose(
 
 
 _IN_CATEGORY = """
-AND casefold(category COLLATE pg_unicode_fast) = casefold({}::text COLLATE pg_unicode_fast)
+AND category_key = casefold({}::text COLLATE pg_unicode_fast)
 """
 
 _FOUND = """

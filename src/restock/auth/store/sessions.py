@@ -1,96 +1,20 @@
-"""Every SQL statement of auth."""
+"""Sessions, found by their own id or by their account."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Record
 
-from restock.auth.domain import Account, Device, Session, StoredKey
+from restock.auth.domain import Account, Device, Session
+from restock.auth.store.accounts import ACCOUNT, account_of
 from restock.kernel.database import Tx, deleted
 
-_ACCOUNT = """
-    account.id, account.email, account.email_verified, account.name, account.role,
-    account.created_at, account.updated_at,
-    member.workspace_id, member.role AS workspace_role
-"""
 _SESSION = """
     session.id AS session_id, session.account_id, session.workspace_id AS session_workspace_id,
     session.counter, session.user_agent, session.address,
     session.created_at AS session_created_at, session.rotated_at, session.last_used_at,
     session.access_until, session.ended_at
 """
-
-
-async def add_account(
-    tx: Tx, *, email: str, name: str, role: str, password_hash: str, workspace_name: str
-) -> Account | None:
-    """Make an account, its first workspace and its place in it. None when the e-mail is taken."""
-    row = await tx.fetchrow(
-        f"""
-        WITH account AS (
-            INSERT INTO accounts AS account (workspace_id, email, name, role, password_hash)
-            VALUES (uuidv7(), $1, $2, $3, $4)
-            ON CONFLICT (lower(email COLLATE "C")) DO NOTHING
-            RETURNING *
-        ), workspace AS (
-            INSERT INTO workspaces (id, name) SELECT workspace_id, $5 FROM account
-        ), member AS (
-            INSERT INTO members (workspace_id, account_id, role)
-            SELECT workspace_id, id, 'owner' FROM account
-            RETURNING workspace_id, role
-        )
-        SELECT {_ACCOUNT} FROM account, member
-        """,  # noqa: S608  the columns are a constant above
-        email,
-        name,
-        role,
-        password_hash,
-        workspace_name,
-    )
-    return _account(row) if row else None
-
-
-async def find_credentials(tx: Tx, email: str) -> tuple[Account, str] | None:
-    """The account with this e-mail, in any letter case, and its password hash."""
-    row = await tx.fetchrow(
-        f"""
-        SELECT {_ACCOUNT}, account.password_hash
-        FROM accounts AS account
-        JOIN members AS member
-          ON member.workspace_id = account.workspace_id AND member.account_id = account.id
-        WHERE lower(account.email COLLATE "C") = lower($1 COLLATE "C")
-        """,  # noqa: S608
-        email,
-    )
-    return (_account(row), row["password_hash"]) if row else None
-
-
-async def find_signed_in(tx: Tx, account_id: UUID, session_id: UUID) -> Account | None:
-    """The account, seen from the workspace of a session of its own that has not ended."""
-    row = await tx.fetchrow(
-        f"""
-        SELECT {_ACCOUNT}
-        FROM sessions AS session
-        JOIN accounts AS account ON account.id = session.account_id
-        JOIN members AS member
-          ON member.workspace_id = session.workspace_id AND member.account_id = account.id
-        WHERE session.id = $2 AND session.account_id = $1 AND session.ended_at IS NULL
-        """,  # noqa: S608
-        account_id,
-        session_id,
-    )
-    return _account(row) if row else None
-
-
-async def replace_password_hash(tx: Tx, account_id: UUID, *, known: str, better: str) -> None:
-    """Keep the same password under a better hash, unless the password has changed meanwhile."""
-    await tx.execute(
-        "UPDATE accounts SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
-        account_id,
-        known,
-        better,
-    )
 
 
 async def add_session(
@@ -125,7 +49,7 @@ async def lock_session(tx: Tx, session_id: UUID) -> tuple[Session, Account] | No
     """A session and its account. Until the transaction ends nobody else changes the session."""
     row = await tx.fetchrow(
         f"""
-        SELECT {_SESSION}, {_ACCOUNT}
+        SELECT {_SESSION}, {ACCOUNT}
         FROM sessions AS session
         JOIN accounts AS account ON account.id = session.account_id
         JOIN members AS member
@@ -135,7 +59,7 @@ async def lock_session(tx: Tx, session_id: UUID) -> tuple[Session, Account] | No
         """,  # noqa: S608
         session_id,
     )
-    return (_session(row), _account(row)) if row else None
+    return (_session(row), account_of(row)) if row else None
 
 
 async def use_session(
@@ -149,13 +73,16 @@ async def use_session(
     access_until: datetime,
     over_at: datetime,
 ) -> None:
-    """Note a refresh of a locked session: its newest refresh token, and a new access token."""
+    """Note a refresh of a locked session: its newest refresh token, and a new access token.
+
+    A clock that was set back makes no session older.
+    """
     await tx.execute(
         """
         UPDATE sessions
-        SET counter = $2, rotated_at = $3, last_used_at = $4,
+        SET counter = $2, rotated_at = $3, last_used_at = greatest(last_used_at, $4),
             access_until = greatest(access_until, $5), user_agent = $6, address = $7,
-            over_at = $8
+            over_at = greatest(over_at, $8)
         WHERE id = $1
         """,
         session.id,
@@ -251,60 +178,6 @@ async def forget_sessions(tx: Tx, *, over_for: timedelta) -> int:
         )
         """,
         over_for,
-    )
-
-
-async def add_first_key(tx: Tx, kid: str, *, private_pem: str, jwk: dict[str, str]) -> None:
-    """Make this the active signing key, unless there is one: of several at once, one wins."""
-    await tx.execute(
-        """
-        INSERT INTO signing_keys (kid, state, private_pem, public_jwk, activated_at)
-        VALUES ($1, 'active', $2, $3, now())
-        ON CONFLICT (state) WHERE state = 'active' DO NOTHING
-        """,
-        kid,
-        private_pem,
-        jwk,
-    )
-
-
-async def published_keys(tx: Tx, *, retired_within: timedelta) -> Sequence[StoredKey]:
-    """The keys that everybody must know: the next, the active, and the lately retired ones."""
-    rows = await tx.fetch(
-        """
-        SELECT kid, state, private_pem, public_jwk FROM signing_keys
-        WHERE state <> 'retired' OR retired_at > now() - $1::interval
-        ORDER BY created_at, kid
-        """,
-        retired_within,
-    )
-    return [
-        StoredKey(row["kid"], row["state"], row["private_pem"], row["public_jwk"]) for row in rows
-    ]
-
-
-async def keep_first_secret(tx: Tx, name: str, value: bytes) -> bytes:
-    """The secret of this name: `value` if it is the first, else what was kept before."""
-    await tx.execute(
-        "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
-        name,
-        value,
-    )
-    kept: bytes = await tx.fetchval("SELECT value FROM secrets WHERE name = $1", name)
-    return kept
-
-
-def _account(row: Record) -> Account:
-    return Account(
-        id=row["id"],
-        workspace_id=row["workspace_id"],
-        workspace_role=row["workspace_role"],
-        email=row["email"],
-        email_verified=row["email_verified"],
-        name=row["name"],
-        role=row["role"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
     )
 
 

@@ -1,0 +1,1 @@
+"""Every SQL statement of auth, by noun: `accounts`, `sessions`, `guesses`, `keys`."""

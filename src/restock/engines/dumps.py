@@ -1,0 +1,205 @@
+"""A service's database as a stream of bytes, and back: pg_dump and pg_restore, run as its owner.
+
+The programs of the wheel are used whoever runs the server. A password reaches them by their
+environment, which only their own user can read; their command line everybody can.
+"""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, Any, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from restock.engines.binaries import postgres_programs
+from restock.engines.failures import EngineError
+from restock.kernel.outbox import KEPT
+from restock.kernel.settings import environment
+
+CHUNK = 1 << 20
+LOCK_TIMEOUT = "60s"  # a migration may be running
+# Further than any feed comes between a backup and its restore.
+FEED_LEAP = 1_000_000
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+
+# What makes a restored database fit to go on, see `go_on`.
+SEND_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at >= %s"
+REMEMBER_LONGER = "UPDATE inbox SET seen_at = now()"
+LEAP_AHEAD = "UPDATE feeds SET head = head + %s"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a database holds: its revision, rows by table, and the moment, by its own clock."""
+
+    revision: str
+    rows: dict[str, int]
+    at: datetime
+
+
+@dataclass
+class Digest:
+    """The length and sha256 of what went by."""
+
+    size: int = 0
+    _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._sha256.update(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+@contextmanager
+def connected(service: str, url: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A transaction as the owner, for the block. Raises EngineError, whose text has no password."""
+    try:
+        with psycopg.connect(url, connect_timeout=10) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise EngineError(f"the database of {service}: {why(error)}") from error
+
+
+def why(error: Exception) -> str:
+    """What the database said, also by way of SQLAlchemy; of a row that it refused, nothing."""
+    cause = getattr(error, "orig", None) or error
+    if not isinstance(cause, psycopg.Error):
+        return str(cause)
+    if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
+        return "its URL can't be read"  # the driver would repeat it, the password too
+    return cause.diag.message_primary or str(cause)
+
+
+def dump(service: str, url: str, into: IO[bytes]) -> tuple[Contents, Digest]:
+    """Write the whole database into `into`, as pg_dump's custom format.
+
+    What is returned is of the very snapshot that was written. Others go on working meanwhile.
+    Raises EngineError; and OSError where `into` can't be written.
+    """
+    with connected(service, url) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        snapshot = str(_value(connection, "SELECT pg_export_snapshot()"))
+        contents = read_contents(service, connection)
+        digest = Digest()
+        words = ["--format=custom", "--no-owner", f"--snapshot={snapshot}"]
+        words.append(f"--lock-wait-timeout={LOCK_TIMEOUT}")
+        with _program("pg_dump", service, url, words, reads=False) as output:
+            while chunk := output.read(CHUNK):
+                digest.add(chunk)
+                into.write(chunk)
+    return contents, digest
+
+
+def list_dump(service: str, source: IO[bytes]) -> None:
+    """Have pg_restore read a dump's table of contents. Raises EngineError when it can't."""
+    with _program("pg_restore", service, None, ["--list"], reads=True) as input_:
+        _copy(source, input_)
+
+
+def load(service: str, url: str, source: IO[bytes]) -> None:
+    """Fill an empty database from a dump, wholly or not at all. Raises EngineError."""
+    words = ["--no-owner", "--exit-on-error", "--single-transaction"]
+    with _program("pg_restore", service, url, words, reads=True) as input_:
+        _copy(source, input_)
+
+
+def require_empty(service: str, url: str) -> None:
+    """Raises EngineError when the database holds anything."""
+    with connected(service, url) as connection:
+        if connection.execute(TABLES).fetchone() is not None:
+            raise EngineError(
+                f"the database of {service} is not empty: a backup is restored into empty ones only"
+            )
+
+
+def contents_of(service: str, url: str) -> Contents:
+    """What a database holds now. Raises EngineError."""
+    with connected(service, url) as connection:
+        return read_contents(service, connection)
+
+
+def read_contents(service: str, connection: "psycopg.Connection[Any]") -> Contents:
+    """What a database holds, as this transaction sees it. Raises EngineError: no tables of ours."""
+    tables = [str(name) for (name,) in connection.execute(TABLES)]
+    if "alembic_version" not in tables:
+        raise EngineError(f"the database of {service} was never migrated: there is nothing in it")
+    rows = {}
+    for table in tables:
+        count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", table))
+        ((rows[table],),) = connection.execute(count)
+    revision = _value(connection, "SELECT version_num FROM alembic_version")
+    return Contents(revision, rows, _value(connection, "SELECT now()"))
+
+
+def go_on(service: str, url: str, *, backup_began: datetime) -> int:
+    """Make a restored database fit to go on; how many events will be published again.
+
+    Streams are not in a backup, so what the outbox has kept of a week is published again, and who
+    had handled an event knows it by its inbox. That forgets by age: were the age of its rows the
+    backup's, they might be forgotten before those events come. And a client may have heard more
+    than the backup knows: its feed leaps ahead, so that nothing new has a number it has seen.
+    Raises EngineError.
+    """
+    with connected(service, url) as connection:
+        again = connection.execute(SEND_AGAIN, [backup_began - KEPT]).rowcount
+        connection.execute(REMEMBER_LONGER)
+        if service == "notification":
+            connection.execute(LEAP_AHEAD, [FEED_LEAP])
+    return again
+
+
+def _value(connection: "psycopg.Connection[Any]", query: LiteralString) -> Any:
+    row = connection.execute(query).fetchone()
+    return row[0] if row is not None else None
+
+
+@contextmanager
+def _program(
+    name: str, service: str, url: str | None, words: list[str], *, reads: bool
+) -> Iterator[IO[bytes]]:
+    """A program of PostgreSQL's for the block: its input if it reads, else its output.
+
+    Raises EngineError when it fails.
+    """
+    environ = {to: value for to, value in environment().items() if not to.startswith("RESTOCK_")}
+    command = [str(postgres_programs() / "bin" / name), *words]
+    if url is not None:
+        place = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+        if password := place.pop("password", None):
+            environ["PGPASSWORD"] = password
+        command += ["--no-password", f"--dbname={make_conninfo(**place)}"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environ | {"LC_ALL": "C"},
+        cwd="/",
+    ) as running:
+        try:
+            with suppress(BrokenPipeError):  # it reads no further: its exit code says why
+                pipe = cast(IO[bytes], running.stdin if reads else running.stdout)
+                yield pipe
+                pipe.close()
+        except BaseException:
+            running.kill()
+            raise
+        said = cast(IO[bytes], running.stderr).read().decode("utf-8", "replace")
+        if running.wait() != 0:
+            # its own lines: PostgreSQL's further ones may hold rows
+            own = [line for line in said.splitlines() if line.startswith(f"{name}: ")]
+            raise EngineError(f"the database of {service}: {' '.join(own)[-2000:]}")
+
+
+def _copy(source: IO[bytes], into: IO[bytes]) -> None:
+    while chunk := source.read(CHUNK):
+        into.write(chunk)

@@ -1,0 +1,204 @@
+"""schemathesis over every operation of every service: whatever is sent, the answer is a documented
+one, and none is a 500.
+
+All its checks are on, in all its phases: the edges of each schema, generated requests good and bad,
+and sequences in which an answer's ids go into the next request. Two people of two workspaces send
+them, and an admin where both are refused; what one of the two reads is asked for by the other.
+"""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.generation.modes import GenerationMode
+
+from restock.engines.nats import NatsEngine
+from restock.engines.postgres import PostgresEngine
+from restock.gateway.reference import merge
+from tests.contracts.operations import DOCUMENTS
+from tests.contracts.whole import PASSWORD, Person, whole
+from tests.fixtures.figures import Figures
+
+# A good request may be refused for what was before it, or for what JSON Schema has no words for:
+# by the problem's code, or by what it says of a field.
+NOT_IN_A_SCHEMA = {
+    "request.idempotency_key_reused",
+    "request.bad_cursor",
+    "inventory.quantity_too_large",
+    "Expected `int | null`, got `float`",  # 1.0, which JSON Schema calls an integer
+    # what of an e-mail address nobody could ever get mail at
+    "Expected an e-mail address, such as name@example.org",
+    "The part before the @ is not one of an e-mail address",
+    "The part after the @ is not a host name",
+    "The part after the @ is an address, not a host name",
+}
+
+# What takes more luck than a short run has: a password, a file's name, an edit of the right half.
+SELDOM_DONE = {
+    "POST /api/auth/login",
+    "GET /docs/{name}",
+    "PATCH /api/vendors/{vendor_id}",
+    "PATCH /api/vendors/requests/{request_id}/status",
+}
+
+
+@dataclass
+class Heard:
+    """What came of a run: failures by check and operation, answers by operation and status."""
+
+    failures: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, event: Any) -> None:
+        if isinstance(event, events.ScenarioFinished):
+            self._note(event.recorder)
+        elif isinstance(event, events.NonFatalError):
+            self.errors.append(f"{event.label}: {event.value!r}")
+        elif isinstance(event, events.FatalError):
+            self.errors.append(repr(event.exception))
+
+    def _note(self, recorder: Any) -> None:
+        for case_id, interaction in recorder.interactions.items():
+            if interaction.response is not None:
+                label = recorder.cases[case_id].value.operation.label
+                if interaction.request.method != "OPTIONS":
+                    self.answers[label, interaction.response.status_code] += 1
+        for case_id, checks in recorder.checks.items():
+            for check in checks:
+                if check.failure_info is not None:
+                    failure = check.failure_info.failure
+                    answer = recorder.interactions[case_id].response
+                    said = f"{failure.message}\n{check.failure_info.code_sample}\n"
+                    said += str(answer and answer.content[:500])
+                    self.failures[check.name, failure.operation].append(said)
+
+    def never_done(self) -> set[str]:
+        """Operations that were asked for, and did nothing."""
+        done = {operation for operation, status in self.answers if status < 300}
+        return {operation for operation, _ in self.answers} - done
+
+    def report(self) -> str:
+        """Each kind of failure once, with how often it was."""
+        return "\n\n".join(
+            f"{check} of {operation}, {len(said)} times: {said[0]}"
+            for (check, operation), said in self.failures.items()
+        )
+
+
+def _signs_in(person: Person) -> dict[str, Any]:
+    """How to sign in as somebody, whenever that is needed (Web Fuzzing Commons)."""
+    return {
+        "name": person.email,
+        "loginEndpointAuth": {
+            "endpoint": "/api/auth/login",
+            "verb": "POST",
+            "contentType": "application/json",
+            "payloadUserPwd": {
+                "username": person.email,
+                "password": PASSWORD,
+                "usernameField": "email",
+                "passwordField": "password",
+            },
+            "token": {
+                "extractFrom": "body",
+                "extractSelector": "/token",
+                "sendIn": "header",
+                "sendName": "Authorization",
+                "sendTemplate": "Bearer {token}",
+            },
+        },
+    }
+
+
+def _config(url: str, people: Path, peers: list[Person], examples: int, steps: int) -> Any:
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": 1,
+            "base-url": url,
+            "continue-on-failure": True,
+            "cache": {"enabled": False},
+            "auth": {"wfc": {"path": str(people), "peers": [peer.email for peer in peers]}},
+            "generation": {"max-examples": examples, "database": "none"},
+            "phases": {"stateful": {"max-steps": steps, "generation": {"max-examples": examples}}},
+            "checks": {
+                # besides what it knows: a version that was right when the request was made
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", "401", "403", "404", "409", "412", "429"]
+                },
+                "missing_required_header": {"expected-statuses": ["401", "422", "428"]},
+            },
+        }
+    )
+
+
+def _is_in_the_schema(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    if type(failure).__name__ != "RejectedPositiveData":
+        return True
+    problem = json.loads(response.content)
+    said = {problem["code"], *(error["message"] for error in problem.get("errors", ()))}
+    return said.isdisjoint(NOT_IN_A_SCHEMA)
+
+
+def _with_six_places(context: Any, case: Any) -> Any:
+    """A good request has no more of them, which `multipleOf` can't say in binary fractions."""
+    if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
+        case.body = _rounded(case.body)
+    return case
+
+
+def _rounded(node: Any) -> Any:
+    match node:
+        case float():
+            return max(-1e9 + 1, min(round(node, 6), 1e9 - 1)) or 1
+        case dict():
+            return {name: _rounded(part) for name, part in node.items()}
+        case list():
+            return [_rounded(part) for part in node]
+    return node
+
+
+def _run(config: SchemathesisConfig) -> Heard:
+    schema = schemathesis.openapi.from_dict(merge(DOCUMENTS), config=config)
+    schema.hook("filter_failure")(_is_in_the_schema)
+    schema.hook("map_case")(_with_six_places)
+    heard = Heard()
+    for event in from_schema(schema).execute():
+        heard.note(event)
+    return heard
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("examples", "steps"),
+    [
+        pytest.param(3, 6, id="short"),
+        pytest.param(60, 12, marks=[pytest.mark.long, pytest.mark.timeout(1200)], id="long"),
+    ],
+)
+async def test_every_answer_is_a_documented_one(
+    postgres: PostgresEngine,
+    nats: NatsEngine,
+    tmp_path: Path,
+    figures: Figures,
+    examples: int,
+    steps: int,
+) -> None:
+    async with whole(postgres, nats) as system:
+        peers = [await system.registered(name) for name in ("ada", "eve")]
+        people = tmp_path / "people.json"
+        people.write_text(
+            json.dumps({"auth": [_signs_in(who) for who in (*peers, await system.admin())]})
+        )
+        heard = await asyncio.to_thread(_run, _config(system.url, people, peers, examples, steps))
+    figures.add("schemathesis cases", heard.answers.total())
+    assert heard.errors == []
+    assert not heard.failures, heard.report()
+    assert heard.never_done() <= SELDOM_DONE, "it got nowhere"
