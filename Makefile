@@ -17,6 +17,9 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Tests mostly wait for processes, so two files of them run at a time; ARGS="-n 0" runs one.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 # The other side of the benchmark, where there is one: make bench-full PEER=DIR
 PEER ?=
 
@@ -31,7 +34,7 @@ up: $(INSTALLED) ## start the whole system; ends with Ctrl-C
 	@exec $(BIN)/restock up $(ARGS)
 
 test: setup ## every test but the long ones
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 test-long: setup ## the long tests: recorded days replayed, processes killed meanwhile
 	$(BIN)/pytest -m long $(ARGS)

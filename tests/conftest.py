@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from xdist.scheduler import LoadFileScheduling
 
 from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
@@ -23,6 +24,7 @@ from tests.fixtures.figures import Figures
 from tests.fixtures.running import RunningService, running_service
 from tests.fixtures.tokens import token_for as make_token
 
+SHARED = "tests/tokens/"
 DATABASES = ("auth", "inventory", "vendor", "notification")
 
 MakeService = Callable[..., Awaitable[RunningService]]
@@ -36,6 +38,30 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     figures_of_run.say(terminalreporter, config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes of the run
+        session.config.workeroutput["figures"] = session.config.stash[figures_of_run.KEY].all()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    counted, told = getattr(node, "workeroutput", {}).get("figures", ({}, {}))
+    node.config.stash[figures_of_run.KEY].join(counted, told)
+
+
+class SideBySide(LoadFileScheduling):
+    """Which tests of a run stay in one process: a file's, and all that share a whole system."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return SHARED if file.startswith(SHARED) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return SideBySide(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ WALLED = {
 }
 # which say whose a row is, and yet have no wall: why stands in tables.sql
 NOT_WALLED = {(service, "outbox") for service in SERVICES}
+DOORS = {"auth": [("account_signing_in", ["restock_auth"])]}
 OPEN_TO_READ = {("vendor", "vendors")}
 TENANT_COLUMNS = re.compile("(.*_)?(workspace_id|account_id|user_id)")
 STRANGERS = (
@@ -66,6 +67,22 @@ async def test_every_tenant_table_has_its_wall(service: str, stage: Stage) -> No
     assert {(service, table) for table in of_tenants - walled} <= NOT_WALLED
     text = Path(restock.__file__).parent.joinpath(service, "tables.sql").read_text("utf-8")
     assert "outbox" in text[: text.index("CREATE TABLE")]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_nobody_else_may_call_what_runs_with_the_owners_rights(
+    service: str, stage: Stage
+) -> None:
+    """And the service may; a SECURITY DEFINER function is a door in the wall."""
+    doors = await stage.owners[service].fetch(
+        """
+        SELECT p.proname,
+               array_agg(a.grantee::regrole::text) FILTER (WHERE a.grantee <> p.proowner) AS may
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace GROUP BY 1
+        """
+    )
+    assert [tuple(door) for door in doors] == DOORS.get(service, [])
 
 
 @pytest.mark.parametrize(("service", "table"), EVERY)

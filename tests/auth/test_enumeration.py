@@ -2,20 +2,30 @@
 
 import random
 import time
+from bisect import bisect
 from collections.abc import Awaitable, Callable
-from math import erfc, sqrt
+from math import comb
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from restock.auth import passwords
 from tests.auth.conftest import StartAuth
 from tests.auth.guessing import STRANGER, guess, settle
 from tests.fixtures.figures import Figures
 from tests.fixtures.running import Answered
 
-LONG = pytest.param(300, marks=[pytest.mark.long, pytest.mark.timeout(900)])
+# How often a test may say that there is a difference where there is none.
+FALSE_ALARM = 1e-4
+
 Ask = Callable[[], Awaitable[Answered]]
+
+
+def asked(short: int, long: int) -> Any:
+    """How often the two are asked, in either form of a test."""
+    marks = [pytest.mark.long, pytest.mark.timeout(300)]
+    return pytest.mark.parametrize("pairs", [short, pytest.param(long, marks=marks)])
 
 
 def told(answer: Answered) -> tuple[Any, ...]:
@@ -25,69 +35,74 @@ def told(answer: Answered) -> tuple[Any, ...]:
     return answer.status, body, headers
 
 
-def slower(ours: list[float], theirs: list[float]) -> float:
-    """How often one of ours took longer than one of theirs (Mann and Whitney's U, 0 to 1)."""
-    above = sum((a > b) + (a == b) / 2 for a in ours for b in theirs)
-    return above / (len(ours) * len(theirs))
+def by_chance(slower: int, pairs: int) -> float:
+    """The probability of a split so uneven if there is no difference (sign test, two-sided).
+
+    Of each pair a coin says which is asked first. So if there is no difference another coin says
+    which takes longer, however busy the machine is: the probability is exact.
+    """
+    rarer = min(slower, pairs - slower)
+    return min(1.0, 2 * sum(comb(pairs, k) for k in range(rarer + 1)) / 2**pairs)
 
 
-def by_chance(ours: list[float], theirs: list[float]) -> float:
-    """The probability of so great a difference if there is none (two-sided, normal)."""
-    n, m = len(ours), len(theirs)
-    away = abs(slower(ours, theirs) - 0.5) / sqrt((n + m + 1) / (12 * n * m))
-    return erfc(away / sqrt(2))
+def seen(per_mille: int, pairs: int) -> float:
+    """The probability that a difference is found, if one takes longer in so many of 1,000 pairs."""
+    chances = range(pairs // 2)
+    even = bisect(chances, FALSE_ALARM, key=lambda slower: by_chance(slower, pairs))
+    uneven = [*range(even), *range(pairs - even + 1, pairs + 1)]
+    ways = sum(comb(pairs, k) * per_mille**k * (1000 - per_mille) ** (pairs - k) for k in uneven)
+    return ways / 1000**pairs
 
 
-async def timed(pairs: int, first: Ask, second: Ask) -> tuple[list[float], list[float]]:
-    """Seconds that the two took, asked in turns, in either order."""
-    taken: dict[Ask, list[float]] = {first: [], second: []}
+async def same_time(pairs: int, first: Ask, second: Ask) -> str:
+    """Ask the two in turns, in either order: which takes longer is no more than chance.
+
+    Nothing is asked again: what is seen once is a difference.
+    """
+    slower = 0
     for _ in range(pairs):
-        answers = {}
+        answers, taken = {}, {}
         for ask in random.sample([first, second], 2):
             began = time.perf_counter()
             answers[ask] = await ask()
-            taken[ask].append(time.perf_counter() - began)
+            taken[ask] = time.perf_counter() - began
         assert told(answers[first]) == told(answers[second])
-    return taken[first], taken[second]
+        slower += taken[first] > taken[second]
+    chance = by_chance(slower, pairs)
+    found = f"one longer in {slower} of {pairs} pairs (by chance: p = {chance:.2g})"
+    assert chance >= FALSE_ALARM, found
+    return found
 
 
-async def same_time(pairs: int, first: Ask, second: Ask) -> float:
-    """The least likely of what was seen; a difference must show twice to be one.
+def test_what_the_sign_test_surely_sees() -> None:
+    """A difference of so many pairs, in 999 of 1,000 runs; none where there is none.
 
-    Few pairs can't show a small one: there the bound is on its size.
+    Two thirds of all pairs is a difference of 0.6 standard deviations of one answer's time; a
+    hash that is left out is each pair.
     """
-    for _ in range(2):
-        ours, theirs = await timed(pairs, first, second)
-        chance, share = by_chance(ours, theirs), slower(ours, theirs)
-        if chance > 0.01 or (pairs < 100 and 0.3 < share < 0.7):
-            return chance
-    raise AssertionError(f"one takes longer in {share:.0%} of all pairs, by chance {chance:.1e}")
+    for number, per_mille in [(40, 960), (500, 660), (1000, 620)]:
+        assert seen(per_mille, number) > 0.999
+        assert seen(500, number) < FALSE_ALARM
+    assert by_chance(5, 10) == 1
+    assert by_chance(0, 10) == 2 / 2**10
 
 
-def test_the_rank_test_tells_a_difference_from_none() -> None:
-    dice = random.Random(1)
-    same = [dice.gauss(30, 3) for _ in range(600)]
-    later = [dice.gauss(32, 3) for _ in range(300)]
-    assert by_chance(same[:300], same[300:]) > 0.01
-    assert by_chance(same[:300], later) < 0.001
-    assert slower([2.0, 3.0], [1.0, 2.0]) == 0.875
-
-
-@pytest.mark.parametrize("pairs", [40, LONG])
+@asked(40, 500)
 async def test_a_sign_in_takes_its_time_for_nobody_too(
-    start_auth: StartAuth, figures: Figures, pairs: int
+    start_auth: StartAuth, figures: Figures, monkeypatch: pytest.MonkeyPatch, pairs: int
 ) -> None:
+    monkeypatch.setattr(passwords, "NICENESS", 0)  # whatever else runs here shall not be waited for
     auth = await start_auth(guesses_account="1000000", guesses_address="1000000")
     await settle(auth, "ada@example.org")
-    chance = await same_time(
+    found = await same_time(
         pairs,
         lambda: guess(auth, STRANGER, "ada@example.org"),
         lambda: guess(auth, STRANGER, "eve@example.org"),
     )
-    figures.tell("sign-in, known or not: the times differ by chance", f"p = {chance:.2f}")
+    figures.tell("sign-in, known or not", found)
 
 
-@pytest.mark.parametrize("pairs", [40, LONG])
+@asked(40, 1000)
 async def test_a_refused_sign_in_takes_its_time_for_nobody_too(
     start_auth: StartAuth, pairs: int
 ) -> None:
@@ -107,7 +122,7 @@ async def test_a_refused_sign_in_takes_its_time_for_nobody_too(
     await same_time(pairs, lambda: ask("ada@example.org"), lambda: ask("eve@example.org"))
 
 
-@pytest.mark.parametrize("pairs", [40, LONG])
+@asked(40, 1000)
 async def test_a_forged_refresh_token_tells_nothing_of_its_session(
     start_auth: StartAuth, pairs: int
 ) -> None:

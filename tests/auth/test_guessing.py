@@ -41,10 +41,18 @@ def told(answer: Answered) -> tuple[Any, ...]:
     return answer.status, problem, headers, "Retry-After" in answer.headers
 
 
-@pytest.mark.parametrize("guesses", [40, pytest.param(1000, marks=LONG)])
+@pytest.mark.parametrize(
+    ("guesses", "wait"), [(40, 60), pytest.param(1000, 900, marks=LONG)], ids=["40", "1000"]
+)
 async def test_one_account_guessed_at_from_everywhere(
-    auth: Auth, monkeypatch: pytest.MonkeyPatch, figures: Figures, guesses: int
+    start_auth: StartAuth,
+    monkeypatch: pytest.MonkeyPatch,
+    figures: Figures,
+    guesses: int,
+    wait: int,
 ) -> None:
+    """`wait` is in seconds, and longer than all of it takes."""
+    auth = await start_auth(guesses_wait_seconds=str(wait))
     await settle(auth, "ada@example.org")
     hashing = Hashing()
     with hashing.watched(monkeypatch):
@@ -55,8 +63,8 @@ async def test_one_account_guessed_at_from_everywhere(
             assert told(known) == told(unknown), "nobody learns whether there is an account"
             assert known.status == (401 if number < ACCOUNT_MOST else 429)
             if number >= ACCOUNT_MOST:
-                assert 0 < refused(known) <= 60
-                assert 0 < refused(unknown) <= 60
+                assert 0 < refused(known) <= wait
+                assert 0 < refused(unknown) <= wait
         assert refused(await sign_in(auth, STRANGER)) > 0, "not even the right one"
     assert hashing.looked_at == 2 * ACCOUNT_MOST
     figures.add("guesses refused", 2 * (guesses - ACCOUNT_MOST))
@@ -232,6 +240,43 @@ async def test_failures_are_forgotten_after_a_day(auth: Auth) -> None:
     assert await forget(auth) == [0, 2, 0]
     assert await counted(auth) == [1, 1], "what was added to since stays"
     assert (await guess(auth, STRANGER)).status == 401
+
+
+async def test_a_counter_that_was_still_for_a_day_counts_no_more(auth: Auth) -> None:
+    """Also where no housekeeping came by to forget it."""
+    await settle(auth, "ada@example.org")
+    for _ in range(2):
+        assert await statuses(auth, ACCOUNT_MOST + 1, STRANGER) == [401] * ACCOUNT_MOST + [429]
+        await wait_over(auth)
+        await age(auth, "sign_in_failures", "failed_at", 1.1)
+    assert await counted(auth) == [ACCOUNT_MOST] * 2
+
+
+async def test_a_clock_that_jumped_once_refuses_for_no_longer(auth: Auth) -> None:
+    """What was written under PostgreSQL's clock of another year is over when it is right again."""
+    await settle(auth, "ada@example.org")
+    for place in (STRANGER, HOME):
+        await statuses(auth, ACCOUNT_MOST, place)
+    assert refused(await guess(auth, STRANGER)) > 0
+    for column in ("failed_at", "refused_until"):
+        await age(auth, "sign_in_failures", column, -400)
+    assert (await sign_in(auth, HOME)).status == 200
+    assert (await guess(auth, STRANGER)).status == 401
+    assert refused(await guess(auth, STRANGER)) <= 120, "counted on, by the clock that is right"
+
+
+async def test_who_stays_where_he_is_is_known_there(auth: Auth) -> None:
+    """Whoever signed in before places were noted, or whose session outlasts what is kept."""
+    ada = await settle(auth, "ada@example.org")
+    await auth.owner.execute("DELETE FROM known_places")
+    at_home = {"X-Forwarded-For": HOME}
+    refreshed = await auth.refresh(ada.json["refreshToken"], **at_home)
+    await statuses(auth, ACCOUNT_MOST, STRANGER)
+    assert (await sign_in(auth, HOME)).status == 200
+    await age(auth, "known_places", "seen_at", 121)
+    assert (await auth.refresh(refreshed.json["refreshToken"], **at_home)).status == 200
+    assert await forget(auth) == [0, 0, 0]
+    assert (await sign_in(auth, HOME)).status == 200
 
 
 async def test_places_are_forgotten_after_their_sessions(auth: Auth) -> None:

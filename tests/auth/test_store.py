@@ -19,8 +19,8 @@ FORBIDDEN = [
     "UPDATE sessions SET account_id = uuidv7()",
     "UPDATE sessions SET created_at = now()",
     "UPDATE sessions SET id = uuidv7()",
-    "UPDATE signing_keys SET private_pem = ''",
-    "DELETE FROM signing_keys",
+    "UPDATE signing_keys SET kid = 'x'",
+    "UPDATE signing_keys SET public_jwk = '{}'",
     "UPDATE secrets SET value = value",
     "DELETE FROM secrets",
     "UPDATE outbox SET data = '{}'",
@@ -58,21 +58,22 @@ async def secrets(auth: Auth) -> list[bytes]:
     """Everything in the tables that must never leave them, in the spellings it might leave in."""
     row: Any = await auth.owner.fetchrow(
         "SELECT (SELECT password_hash FROM accounts) AS hash,"
-        " (SELECT private_pem FROM signing_keys) AS pem, (SELECT value FROM secrets) AS value"
+        " (SELECT array_agg(private_pem) FROM signing_keys) AS pems,"
+        " (SELECT array_agg(value) FROM secrets) AS values"
     )
-    body = "".join(row["pem"].splitlines()[1:-1])
-    raw: bytes = row["value"]
+    assert len(row["pems"]) == 2  # the key that signs, and the next one
+    found = [PASSWORD.encode(), row["hash"].encode(), row["hash"].rpartition("$")[2].encode()]
+    for pem in row["pems"]:
+        body = pem.splitlines()[1:-1]
+        number = base64.b64decode("".join(body))[36:68]
+        found += [body[0].encode(), *_in_base64(number)]
+    for value in row["values"]:
+        found += [value, value.hex().encode(), *_in_base64(value)]
+    return [*found, b"password_hash", b"private_pem"]
+
+
+def _in_base64(raw: bytes) -> list[bytes]:
     return [
-        PASSWORD.encode(),
-        row["hash"].encode(),
-        row["hash"].rpartition("$")[2].encode(),
-        row["pem"].splitlines()[1].encode(),
-        base64.b64encode(base64.b64decode(body)[36:68]).rstrip(b"="),
-        base64.urlsafe_b64encode(base64.b64decode(body)[36:68]).rstrip(b"="),
-        raw,
-        raw.hex().encode(),
         base64.b64encode(raw).rstrip(b"="),
         base64.urlsafe_b64encode(raw).rstrip(b"="),
-        b"password_hash",
-        b"private_pem",
     ]

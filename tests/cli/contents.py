@@ -9,8 +9,10 @@ Urls = dict[str, str]
 SEEDED = {
     "auth": """
         WITH w AS (INSERT INTO workspaces (name) VALUES ('café ☕') RETURNING id)
-        INSERT INTO accounts (workspace_id, email, name, role, password_hash)
-        SELECT id, 'ada@example.com', 'Ada', 'user', '$argon2id$' FROM w;
+        INSERT INTO accounts (id, workspace_id, email, name, role, password_hash)
+        SELECT '01900000-0000-7000-8000-00000000000a', id, 'ada@example.com', 'Ada', 'user',
+               '$argon2id$'
+        FROM w;
         INSERT INTO secrets (name, value) VALUES ('refresh', sha256('x'));
     """,
     "inventory": """
@@ -28,7 +30,8 @@ SEEDED = {
             ('inventory.item.changed', '{}', NULL);
     """,
     "notification": """
-        INSERT INTO feeds (user_id, head, unread, revision) VALUES (uuidv7(), 7, 2, 9);
+        INSERT INTO feeds (user_id, head, unread, revision)
+        VALUES ('01900000-0000-7000-8000-00000000000a', 7, 2, 9);
         INSERT INTO inbox (consumer, event_id, seen_at)
         VALUES ('notification', uuidv7(), now() - interval '7 days 23 hours');
     """,
@@ -37,7 +40,7 @@ SEEDED = {
         VALUES (uuidv7(), 'Ben', 'ben@example.com', '+49', 'Dairy', 'Hof 1', 'Köln');
     """,
 }
-# What a restore changes, see `dumps.go_on`.
+# What a restore changes, see `dumps.go_on` and `leap_ahead`.
 CHANGED = {("outbox", "published_at"), ("inbox", "seen_at"), ("feeds", "head")}
 
 # What there is besides rows: rights, policies, constraints, indexes, functions.

@@ -16,6 +16,8 @@ LONG = "b4tQ9xLw2pZr"
 NATS = {f"RESTOCK_{name}_NATS_PASSWORD": LONG for name in ("AUTH", "INVENTORY", "VENDOR")}
 NATS |= {"RESTOCK_NOTIFICATION_NATS_PASSWORD": LONG}
 SOUND = f"postgresql://restock_auth:{LONG}@db.example/restock_auth?sslmode=verify-full"
+VENDORS = DATABASE.replace("AUTH", "VENDOR")
+NO_PASSWORD = SOUND.replace(f":{LONG}", "")
 OWNED = SOUND.replace("restock_auth:", "restock_auth_owner:")
 FAR_NATS = {"RESTOCK_NATS_URL": "tls://nats.example:4222", **NATS}
 
@@ -27,12 +29,20 @@ REFUSED = [
     ({DATABASE: SOUND.partition("?")[0]}, DATABASE, "without TLS"),
     ({DATABASE: SOUND.replace("verify-full", "prefer")}, DATABASE, "without TLS"),
     ({DATABASE: SOUND.replace("verify-full", "disable")}, DATABASE, "without TLS"),
-    ({DATABASE: SOUND.replace(f":{LONG}", "")}, DATABASE, "there is no password"),
+    ({DATABASE: NO_PASSWORD}, DATABASE, "there is no password"),
     ({DATABASE: SOUND.replace(LONG, "secret")}, DATABASE, "can be guessed"),
     ({DATABASE: SOUND.replace(LONG, "restock_auth")}, DATABASE, "can be guessed"),
     ({DATABASE: SOUND.replace("restock_auth:", "postgres:")}, DATABASE, "may do everything"),
     ({DATABASE: OWNED, OWNER: OWNED}, OWNER, "no wall between tenants"),
-    ({DATABASE: SOUND, DATABASE.replace("AUTH", "VENDOR"): SOUND}, "VENDOR", "is auth's too"),
+    ({DATABASE: SOUND, VENDORS: SOUND}, "VENDOR", ": is auth's too"),
+    ({DATABASE: SOUND, VENDORS: f"{SOUND}&application_name=a"}, "VENDOR", ": is auth's too"),
+    ({DATABASE: SOUND, VENDORS: SOUND.replace("db.", "DB.")}, "VENDOR", ": is auth's too"),
+    ({DATABASE: SOUND, VENDORS: SOUND.replace("le/", "le:5432/")}, "VENDOR", ": is auth's too"),
+    ({DATABASE: SOUND, VENDORS: SOUND.replace("auth:", "vendor:")}, "VENDOR", ": is auth's too"),
+    ({DATABASE: SOUND, VENDORS: SOUND.replace("auth?", "vendor?")}, "VENDOR", "its role is auth"),
+    ({DATABASE: SOUND.replace("restock_auth:", "restock:")}, DATABASE, "may do everything"),
+    ({DATABASE: NO_PASSWORD, "PGPASSWORD": "secret"}, DATABASE, "can be guessed"),
+    ({DATABASE: SOUND.partition("?")[0], "PGSSLMODE": "prefer"}, DATABASE, "without TLS"),
     ({DATABASE: SOUND.replace(LONG, "se/cr#et")}, DATABASE, "%2F"),
     (FAR_NATS | {"RESTOCK_NATS_URL": "nats://nats.example"}, "RESTOCK_NATS_URL", "without TLS"),
     (FAR_NATS | {"RESTOCK_NATS_URL": "nats.example:4222"}, "RESTOCK_NATS_URL", "without TLS"),
@@ -66,6 +76,11 @@ FINE = [
     {},
     {DATABASE: SOUND, OWNER: OWNED},
     {DATABASE: SOUND.replace("verify-full", "require")},
+    {DATABASE: SOUND, VENDORS: SOUND.replace("auth", "vendor")},
+    {DATABASE: SOUND, VENDORS: SOUND.replace("db.", "db2.")},
+    {DATABASE: SOUND.partition("?")[0], "PGSSLMODE": "verify-full"},
+    {DATABASE: NO_PASSWORD, "PGPASSWORD": LONG},
+    {DATABASE: NO_PASSWORD, "PGPASSFILE": "/etc/restock/passwords"},
     {DATABASE: f"postgresql://restock_auth:{LONG}@/restock_auth?host=%2Frun%2Frestock"},
     {DATABASE: f"postgresql://restock_auth:{LONG}@127.0.0.1/restock_auth"},
     {DATABASE: f"postgresql://restock_auth:{LONG}%2F%40%23@[::1]:5432/restock_auth"},
@@ -77,7 +92,7 @@ FINE = [
 
 
 def checked(settings: dict[str, str], *words: str, data_dir: str = "none") -> Result:
-    empty = {name: None for name in environment() if name.startswith("RESTOCK_")}
+    empty = {name: None for name in environment() if name.startswith(("RESTOCK_", "PG"))}
     return CliRunner(env=empty | settings).invoke(check, ["--data-dir", data_dir, *words])
 
 

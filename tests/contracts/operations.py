@@ -1,14 +1,18 @@
 """Every operation of the system, read off the committed OpenAPI documents."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from restock import system
+from restock.gateway.routes_table import ROUTES, Route
+from restock.kernel.ids import new_id
 
 ROOT = Path(__file__).parents[2]
+NOWHERE = new_id()
 METHODS = ("get", "post", "patch", "delete", "put")
 DOCUMENTS: dict[str, dict[str, Any]] = {
     name: json.loads((ROOT / f"contracts/http/{name}.json").read_text()) for name in system.PARTS
@@ -30,6 +34,11 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def somewhere(self) -> str:
+        """The path with ids of things that are nowhere."""
+        return re.sub(r"\{\w+\}", str(NOWHERE), self.path)
 
     @property
     def is_public(self) -> bool:
@@ -55,3 +64,11 @@ def _operations() -> Iterator[Operation]:
 
 
 OPERATIONS = list(_operations())
+
+
+def route_of(path: str) -> Route | None:
+    """What the gateway makes of a path."""
+    for route in ROUTES:
+        if path == route.path or (route.tree and path.startswith(route.path + "/")):
+            return route
+    return None

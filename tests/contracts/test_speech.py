@@ -2,12 +2,10 @@
 other encodings. The documents' first words (`info.description`) say the same.
 """
 
-import re
 from typing import Any
 
 import pytest
 
-from restock.kernel.ids import new_id
 from restock.kernel.openapi import ABOUT
 from restock.kernel.wire import encode
 from tests.contracts.operations import DOCUMENTS, OPERATIONS
@@ -25,13 +23,7 @@ KINDS = (
     "application/octet-stream",
     "nonsense",
 )
-NOWHERE = new_id()
 BODY: dict[str, Any] = {"name": "crème", "unknown": 1}
-
-
-def _somewhere(path: str) -> str:
-    """The path with ids of things that are nowhere."""
-    return re.sub(r"\{\w+\}", str(NOWHERE), path)
 
 
 def _offered(service: str) -> dict[str, set[str]]:
@@ -39,7 +31,7 @@ def _offered(service: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for operation in OPERATIONS:
         if operation.service == service:
-            found.setdefault(_somewhere(operation.path), set()).add(operation.method)
+            found.setdefault(operation.somewhere, set()).add(operation.method)
     return found
 
 
@@ -71,7 +63,7 @@ async def test_a_body_is_json_in_utf8_whatever_it_is_called(
     for operation in OPERATIONS:
         if operation.service != service or operation.body is None:
             continue
-        path = _somewhere(operation.path)
+        path = operation.somewhere
         for kind in KINDS:
             headers = {"Content-Type": kind or "", "If-Match": '"1"'}
             for body, status in (

@@ -13,12 +13,12 @@ from restock.auth.operator import create_admin
 from restock.engines.nats import NatsEngine
 from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
-from restock.gateway.routes_table import ROUTES
 from restock.kernel.identity import read_jwks
 from restock.kernel.runner import HttpServer, bind
 from restock.kernel.web import create_app
 from restock.notification.settings import SOCKET_PORT
 from restock.system import load
+from tests.contracts.operations import route_of
 from tests.fixtures.running import RunningService, running_service
 
 PASSWORD = "correct horse battery"
@@ -55,10 +55,8 @@ class Whole:
 
 def service_of(path: str) -> str:
     """Who answers a path behind the gateway."""
-    for route in ROUTES:
-        if path == route.path or (route.tree and path.startswith(route.path + "/")):
-            return route.service.value
-    return "gateway"
+    route = route_of(path)
+    return "gateway" if route is None else route.service.value
 
 
 @asynccontextmanager

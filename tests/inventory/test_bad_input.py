@@ -133,9 +133,9 @@ async def test_json_of_another_shape_is_422(room, ada, unchanged, body):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("id", str(uuid4())),
-        ("userId", str(uuid4())),
-        ("workspaceId", str(uuid4())),
+        ("id", "01a20941-1828-76a9-aec3-d2ca76be2b44"),
+        ("userId", "01a20941-1828-76a9-aec3-d2ca76be2b44"),
+        ("workspaceId", "01a20941-1828-76a9-aec3-d2ca76be2b44"),
         ("version", 7),
         ("isLowStock", True),
         ("status", "ok"),

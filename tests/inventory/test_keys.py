@@ -159,6 +159,23 @@ async def test_a_key_is_for_one_request(room, ada):
     assert len((await room.ask(ada, "GET", "/items")).json) == 2
 
 
+async def test_a_key_that_was_refused_to_an_edit_still_gives_its_first_answer(room, ada):
+    item = await room.made(ada)
+    edit = {"if_match": "*", "json": {"name": "x"}}
+    for key, again in {
+        "moved": lambda: room.move(ada, item, -1, key="moved"),
+        "counted": lambda: room.count(ada, item, 7, key="counted"),
+        "made": lambda: room.create(ada, key="made"),
+        "all": lambda: room.batch(ada, "all", (item, -1), key="all"),
+        "each": lambda: room.batch(ada, "each", (item, -1), (item, -99), key="each"),
+    }.items():
+        first = await again()
+        assert first.status < 300, key
+        refused = await room.ask(ada, "PATCH", f"/items/{item['id']}", **edit, key=key)
+        assert (refused.status, refused.json["code"]) == (422, "request.idempotency_key_reused")
+        assert (await again()).body == first.body, key
+
+
 async def test_a_key_of_an_edit_is_for_no_stock(room, ada):
     item = await room.made(ada)
     edit = {"if_match": '"1"', "json": {"name": "x"}, "key": "k"}

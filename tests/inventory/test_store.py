@@ -7,6 +7,7 @@ import pytest
 
 from restock.inventory.schemas import Item, Movement
 from restock.inventory.store import batches, changes, items, ledger
+from tests.fixtures.plans import Explaining
 
 HEAP_ONLY = "SELECT n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'items'"
 
@@ -68,18 +69,42 @@ async def test_only_changes_of_low_stock_touch_an_index(room, ada):
     assert heap_only == {"ample": 1, "falls": 0, "low": 0, "rises": 0}
 
 
-async def test_the_lowest_items_are_read_from_their_index(room, ada):
+@pytest.fixture
+async def many(room, ada):
+    """Items of one workspace, each in a category with few others."""
     await room.service.execute(
         """
         INSERT INTO items (workspace_id, id, user_id, name, unit, category, quantity,
                            min_threshold, created_at, updated_at)
-        SELECT $1, uuidv7(), $2, n::text, 'kg', 'c', n, 1000, now(), now()
+        SELECT $1, uuidv7(), $2, n::text, 'kg', 'Tea ' || n % 100, n, 1000, now(), now()
         FROM generate_series(1, 2000) n
         """,
         ada.workspace_id,
         ada.user_id,
         tenant=ada.tenant,
     )
+
+
+async def test_a_category_is_read_from_its_index(room, ada, many):
+    await room.service.fetch("ANALYZE items")
+    async with room.service.context.database.tx(tenant=ada.tenant) as tx:
+        explaining = Explaining(tx)
+        for before in (None, uuid4()):
+            await items.newest(
+                explaining,
+                ada.workspace_id,
+                category="TEA 7",
+                search=None,
+                low=None,
+                before=before,
+                limit=50,
+            )
+            assert "using items_category" in explaining.plan
+            assert "(category_key = " in explaining.plan.partition("Index Cond:")[2]
+            assert "Sort" not in explaining.plan
+
+
+async def test_the_lowest_items_are_read_from_their_index(room, ada, many):
     for after in ("", items._LOWER):
         plan = await lowest_plan(room, ada, after)
         assert "Index Scan using items_lowest" in plan

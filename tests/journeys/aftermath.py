@@ -9,6 +9,7 @@ import aiohttp
 
 from tests.fixtures.whole_system import WholeSystem
 from tests.journeys.hands import Crew
+from tests.journeys.ledger_proof import Verdict, prove, urls_of
 from tests.journeys.listeners import Ear, misheard
 from tests.journeys.whole_proof import feeds_of, prove_whole
 
@@ -32,6 +33,23 @@ async def replaced(system: WholeSystem, name: str, pid: int) -> None:
     async with asyncio.timeout(RECOVERED_S):
         while system.pids().get(name, pid) == pid:
             await asyncio.sleep(0.02)
+
+
+async def proved(system: WholeSystem, *logs: Path) -> Verdict:
+    """The verdict of `ledger_proof`, once the last events have found their way: all is equal.
+
+    It is waited for as long as it gets better.
+    """
+    clock = asyncio.get_running_loop().time
+    least, until = 10**9, clock() + SETTLED_S
+    while True:
+        verdict = await prove(*urls_of(system.root), list(logs))
+        if len(verdict.wrong) < least:
+            least, until = len(verdict.wrong), clock() + SETTLED_S
+        if not verdict.wrong or clock() > until:
+            assert verdict.wrong == []
+            return verdict
+        await asyncio.sleep(0.2)
 
 
 async def all_as_told(

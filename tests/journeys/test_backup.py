@@ -11,17 +11,16 @@ import asyncpg
 import pytest
 
 from restock.client import Gateway
-from restock.engines.dumps import FEED_LEAP
 from tests.cli.commands import free_offset, ran
 from tests.fixtures.figures import Figures
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.journeys.aftermath import proved
 from tests.journeys.conftest import MakeSystem
-from tests.journeys.ledger_proof import Verdict, prove, urls_of
+from tests.journeys.ledger_proof import urls_of
 
 ANA = {"email": "ana@cafe.example", "name": "Ana", "password": "correct horse"}
-PATIENCE_S = 30.0
 LEDGER = "SELECT l::text AS row FROM ledger l"
-AFTER_THE_LEAP = "SELECT seq, id::text FROM notifications WHERE seq > $1 ORDER BY seq"
+LATER = "SELECT seq, id::text FROM notifications WHERE seq > $1 ORDER BY seq"
 
 
 class Load:
@@ -64,12 +63,8 @@ async def restored(file: Path, root: Path) -> AsyncIterator[WholeSystem]:
     done = await ran("restore", str(file), "--data-dir", str(root))
     assert done.code == 0, done.err
     assert "events to publish again" in done.out
-    system = WholeSystem(root, free_offset(), NO_LIMITS)
-    await system.start()
-    try:
+    async with running(WholeSystem(root, free_offset(), NO_LIMITS)) as system:
         yield system
-    finally:
-        await system.stop()
 
 
 async def looked(url: str, query: str, *args: object) -> list[asyncpg.Record]:
@@ -78,20 +73,6 @@ async def looked(url: str, query: str, *args: object) -> list[asyncpg.Record]:
         return await connection.fetch(query, *args)
     finally:
         await connection.close()
-
-
-async def proved(system: WholeSystem, log: Path) -> Verdict:
-    """The proof, once the events of the gap have found their way: for as long as more do."""
-    clock = asyncio.get_running_loop().time
-    least, until = 10**9, clock() + PATIENCE_S
-    while True:
-        verdict = await prove(*urls_of(system.root), [log])
-        if len(verdict.wrong) < least:
-            least, until = len(verdict.wrong), clock() + PATIENCE_S
-        if not verdict.wrong or clock() > until:
-            assert verdict.wrong == []
-            return verdict
-        await asyncio.sleep(0.5)
 
 
 async def is_refused(system: WholeSystem, token: str) -> bool:
@@ -143,7 +124,7 @@ async def test_backed_up_under_load_and_restored(
         kept = {row["row"] for row in await looked(inventory, LEDGER)}
         assert kept < there
         assert verdict.logged >= before
-        gap = await looked(notification, AFTER_THE_LEAP, FEED_LEAP)
+        gap = await looked(notification, LATER, position.last_seq)
         assert gap, "nothing happened between two dumps: the test is too quick"
         await goes_on(again, signed, position.last_seq, [row["id"] for row in gap])
         assert await is_refused(again, gone.token)

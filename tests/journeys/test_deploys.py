@@ -1,5 +1,5 @@
 """Deploys under load: services replaced one after the other, tables changed while the program of
-before still runs. No call fails, no socket misses anything.
+before still runs. Clients that repeat as documented see no failure, sockets miss nothing.
 """
 
 import asyncio
@@ -17,14 +17,17 @@ import pytest_asyncio
 
 from restock.engines.local import environment_of
 from restock.engines.ports import free_port
+from restock.gateway.settings import SERVICE_PORTS
 from restock.kernel import migrate as migrating
 from restock.kernel import revision
 from restock.kernel.migrate import migrate
 from restock.kernel.revision import migrations_of, newest
+from restock.notification.settings import SOCKET_PORT
 from tests.cli.commands import RESTOCK, Up, clean_environment, free_offset, ran
 from tests.fixtures.figures import Figures
-from tests.fixtures.whole_system import NO_LIMITS, READY_S, WholeSystem
+from tests.fixtures.whole_system import NO_LIMITS, READY_S, WholeSystem, running
 from tests.journeys.aftermath import all_as_told, ready, replaced
+from tests.journeys.conftest import MakeSystem
 from tests.journeys.hands import Crew, at_work, open_shops
 from tests.journeys.listeners import listening
 
@@ -57,13 +60,12 @@ class Twice(WholeSystem):
         super().__init__(root, offset, dict(NO_LIMITS))
         self.journals: list[Path] = []
         self.second: dict[str, asyncio.subprocess.Process] = {}
-        ports = dict(zip(SERVICES, (3100, 3101, 3103, 3102), strict=True))
-        for service, port in ports.items():
+        for service, port in SERVICE_PORTS.items():
             self.settings[f"RESTOCK_GATEWAY_{service.upper()}_UPSTREAM"] = ",".join(
                 f"127.0.0.1:{port + self.offset + more}" for more in (0, SECOND)
             )
         self.settings["RESTOCK_GATEWAY_SOCKET_UPSTREAM"] = ",".join(
-            f"127.0.0.1:{3110 + self.offset + more}" for more in (0, SECOND + 1)
+            f"127.0.0.1:{SOCKET_PORT + self.offset + more}" for more in (0, SECOND + 1)
         )
 
     async def start(self) -> None:
@@ -106,12 +108,8 @@ class Twice(WholeSystem):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def twice(scratch: Path) -> AsyncIterator[Twice]:
-    system = Twice(scratch / "twice", free_offset())
-    try:
-        await system.start()
+    async with running(Twice(scratch / "twice", free_offset())) as system:
         yield system
-    finally:
-        await system.stop()
 
 
 @asynccontextmanager
@@ -188,24 +186,25 @@ async def test_tables_change_under_the_program_of_before(
     figures.add("requests while tables changed, none failed", crew.requests)
 
 
-async def test_a_database_of_a_newer_program_is_refused(twice: Twice) -> None:
+async def test_a_database_of_a_newer_program_is_refused(make_system: MakeSystem) -> None:
     """One that doesn't serve this program: the running service says so, none starts on it."""
-    environ = environment_of(twice.root, "vendor")
+    system = await make_system()
+    environ = environment_of(system.root, "vendor")
     owner = await asyncpg.connect(environ["RESTOCK_VENDOR_MIGRATE_URL"])
     await owner.execute("UPDATE alembic_version SET version_num = '9001', serves = '9001'")
     await owner.close()
     words = "the database of vendor is newer than this program: it is at migration 9001"
     async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-        health = f"http://127.0.0.1:{3103 + twice.offset}/health"
+        port = SERVICE_PORTS["vendor"] + system.offset
         while True:
-            async with session.get(health) as answer:
+            async with session.get(f"http://127.0.0.1:{port}/health") as answer:
                 if (await answer.json())["checks"]["database"] == "newer":
                     assert answer.status == 503
                     break
     alone = await ran("run", "vendor", **environ, RESTOCK_VENDOR_PORT=str(free_port()))
     assert alone.code == 1
     assert words in alone.err
-    assert await twice.stop() == 0
-    await Up.start(twice)
-    assert await twice.ended() == 1
-    assert words in "".join(twice.err)
+    assert await system.stop() == 0
+    await Up.start(system)
+    assert await system.ended() == 1
+    assert words in "".join(system.err)

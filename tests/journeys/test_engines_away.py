@@ -7,7 +7,6 @@ by default.
 
 import asyncio
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -31,8 +30,9 @@ from restock.engines.postgres import PostgresEngine
 from tests.cli.commands import free_offset
 from tests.fixtures.figures import Figures
 from tests.fixtures.small_disk import SmallDisk, small_disk, use_up_the_log
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
-from tests.journeys.traffic import MOVED, READS, REST_S, Traffic, proved, traffic
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.journeys.aftermath import proved
+from tests.journeys.traffic import MOVED, READS, REST_S, Traffic, traffic
 
 OTHERS = [kind for kind in (MOVED, *READS) if kind != "vendor"]
 DISK_MB = 250
@@ -110,9 +110,7 @@ async def apart(request: pytest.FixtureRequest, scratch: Path) -> AsyncIterator[
             "RESTOCK_GATEWAY_WRITE_TIMEOUT": str(form.write_s),
         }
         system = WholeSystem(scratch / f"around-{offset}", offset, environ)
-        stack.callback(shutil.rmtree, system.root, ignore_errors=True)
-        await system.start()
-        stack.push_async_callback(system.stop)
+        await stack.enter_async_context(running(system))
         yield Apart(form, system, nats, postgres, disk)
 
 
@@ -156,9 +154,7 @@ async def test_without_nats_stock_moves_on_and_alerts_come_afterwards(
                 place = len(clients.said)
                 await apart.is_said("degraded", 30)
                 await gateway.inventory.add_movement(item.id, -1, "moved")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(apart.form.away_s):
-                        await asyncio.Event().wait()  # being away for that long is what is tried
+                await asyncio.sleep(apart.form.away_s)  # being away that long is what is tried
                 await clients.more(MOVED, 201, 5)
                 moved = clients.since(place, MOVED)
             assert (await feed.next_of("new_notification")).data["type"] == "low_stock"
@@ -271,40 +267,48 @@ def vendor_of(number: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-async def register_vendors(clients: Traffic, made: list[str]) -> None:
-    """One after another, for as long as this runs; the ids of those that were acknowledged."""
-    while True:
-        said, body = await clients.ask(
-            "register", "POST", "/api/vendors", json=vendor_of(len(made))
-        )
-        if said.status == 201:
-            made.append(body["id"])
-        await asyncio.sleep(REST_S)
+@asynccontextmanager
+async def vendors_registered(clients: Traffic) -> AsyncIterator[list[str]]:
+    """One after another during the block; the ids of those that were acknowledged."""
+    made: list[str] = []
+
+    async def register() -> None:
+        while True:
+            vendor = vendor_of(len(made))
+            said, body = await clients.ask("register", "POST", "/api/vendors", json=vendor)
+            if said.status == 201:
+                made.append(body["id"])
+            await asyncio.sleep(REST_S)
+
+    task = asyncio.create_task(register())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_a_full_disk_refuses_and_recovers(apart: Apart, figures: Figures) -> None:
     """That of NATS and of vendor's PostgreSQL: nothing is lost, nobody starts anything."""
-    disk, made = apart.disk, list[str]()
-    if not disk.mounted:
-        figures.tell("a full disk", "not tried, since this user may not mount a file system")
-        return
+    disk = apart.disk
+    disk.required()
     async with traffic(apart.system.url) as clients, clients.at_work():
-        registering = asyncio.create_task(register_vendors(clients, made))
-        await clients.more("register", 201, 5)
-        disk.fill()
-        place = len(clients.said)
-        await clients.more("register", 503, 5)
-        if apart.form is LONG:
-            await use_up_the_log(apart.postgres.admin_url())
+        async with vendors_registered(clients) as made:
+            await clients.more("register", 201, 5)
             disk.fill()
-            await clients.more("register", 503, 20)
-        else:
-            assert {said.status for said in clients.since(place, "vendor")} == {200}
-            await apart.is_said("degraded", 30)
-        await clients.more(MOVED, 201, 20)
-        disk.give_room()
-        await clients.more("register", 201, 5)
-        registering.cancel()
+            place = len(clients.said)
+            await clients.more("register", 503, 5)
+            if apart.form is LONG:
+                await use_up_the_log(apart.postgres.admin_url())
+                disk.fill()
+                await clients.more("register", 503, 20)
+            else:
+                assert {said.status for said in clients.since(place, "vendor")} == {200}
+                await apart.is_said("degraded", 30)
+            await clients.more(MOVED, 201, 20)
+            disk.give_room()
+            await clients.more("register", 201, 5)
         await apart.is_said("ready", 60)
         untouched(clients, 0)
         assert all(said.is_proper for said in clients.said), clients.counted()

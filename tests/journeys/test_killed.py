@@ -10,8 +10,8 @@ import pytest
 from tests.cli.commands import RESTOCK, clean_environment
 from tests.cli.sales import expectation
 from tests.fixtures.whole_system import WholeSystem
+from tests.journeys.aftermath import proved
 from tests.journeys.conftest import MakeSystem
-from tests.journeys.ledger_proof import Verdict, prove, urls_of
 from tests.journeys.recorded import invented_days, long_days
 
 ALL = (
@@ -53,19 +53,6 @@ async def start_replay(
         stdout=asyncio.subprocess.PIPE,
         stderr=(log.parent / f"{log.name}.err").open("wb"),
     )
-
-
-async def proved(system: WholeSystem, log: Path) -> Verdict:
-    """The proof, once the last events have found their way."""
-    verdict = Verdict(wrong=["not looked at"])
-    try:
-        async with asyncio.timeout(60):
-            while verdict.wrong:
-                verdict = await prove(*urls_of(system.root), [log])
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        assert verdict.wrong == []
-    return verdict
 
 
 async def kill_each_during(

@@ -14,16 +14,14 @@ import pytest_asyncio
 from restock.client import ApiProblem, Gateway
 from tests.cli.commands import RESTOCK, clean_environment, free_offset, ran
 from tests.cli.sales import SALES, expectation
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.ledger_proof import prove, urls_of
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def up(scratch: Path) -> AsyncIterator[WholeSystem]:
-    system = WholeSystem(scratch / "replay", free_offset(), NO_LIMITS)
-    await system.start()
-    yield system
-    await system.stop()
+    async with running(WholeSystem(scratch / "replay", free_offset(), NO_LIMITS)) as system:
+        yield system
 
 
 def written(place: Path, texts: list[str]) -> list[str]:

@@ -21,10 +21,11 @@ from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
 from restock.engines.nats import Credential
 from restock.engines.streams import LARGEST_BYTES, connect
+from restock.gateway.settings import ADMIN_PORT, PROCESS_PORT, SERVICE_PORTS
 from tests.cli.commands import RESTOCK, clean_environment, free_offset, ran
 from tests.fixtures.figures import Figures
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
-from tests.journeys.ledger_proof import urls_of
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.journeys.ledger_proof import url_of
 
 TYPED = "c4nary typed by ana"
 WRONG = "c4nary typed by somebody"
@@ -35,6 +36,7 @@ CRASH = """
 ALTER TABLE accounts ADD CONSTRAINT c CHECK (email NOT LIKE 'crash%') NOT VALID;
 ALTER TABLE sessions ADD CONSTRAINT c CHECK (user_agent <> 'crash') NOT VALID;
 """
+PORTS = (*SERVICE_PORTS.values(), PROCESS_PORT)
 OWN_FILES = {"secrets.json", "nats/nats.json"}  # the two that hold secrets beside PostgreSQL's
 
 
@@ -66,9 +68,10 @@ class Canaries:
 
 
 class Caller:
-    """Calls the system, and looks for canaries in each answer."""
+    """Calls the system, and looks for canaries in each answer. `answered`: each path's status."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, canaries: Canaries) -> None:
+        self.answered: dict[str, int] = {}
         self._session = session
         self._url = url
         self._canaries = canaries
@@ -81,6 +84,7 @@ class Caller:
         url = path if path.startswith("http") else self._url + path
         content = {"json": body} if not isinstance(body, bytes) else {"data": body}
         async with self._session.request(method, url, headers=headers, **content) as answer:
+            self.answered[path] = answer.status
             text = await answer.read()
             said = None
             if "json" in answer.headers.get("Content-Type", ""):
@@ -101,10 +105,9 @@ async def system(scratch: Path) -> AsyncIterator[WholeSystem]:
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     try:
-        await started.start()
-        yield started
+        async with running(started):
+            yield started
     finally:
-        await started.stop()
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
@@ -171,7 +174,7 @@ async def use(call: Caller, system: WholeSystem) -> None:
 
 async def add_kept(canaries: Canaries, system: WholeSystem) -> None:
     """What auth's database keeps."""
-    auth = await asyncpg.connect(auth_url(system))
+    auth = await asyncpg.connect(url_of(system.root, "auth"))
     for row in await auth.fetch("SELECT email, password_hash FROM accounts"):
         canaries.add(f"hash of {row['email']}", row["password_hash"].rpartition("$")[2])
     for row in await auth.fetch("SELECT name, value FROM secrets"):
@@ -181,10 +184,6 @@ async def add_kept(canaries: Canaries, system: WholeSystem) -> None:
             canaries.add(f"signing key {number} {line[-6:]}", line)
     await auth.execute(CRASH)
     await auth.close()
-
-
-def auth_url(system: WholeSystem) -> str:
-    return urls_of(system.root)[0].replace("/restock_inventory", "/restock_auth")
 
 
 async def crash(call: Caller, system: WholeSystem) -> None:
@@ -199,11 +198,14 @@ async def crash(call: Caller, system: WholeSystem) -> None:
 
 
 async def read_what_is_public(call: Caller, system: WholeSystem) -> None:
-    for path in ("/health", "/openapi.json", "/docs", "/events.html", "/.well-known/jwks.json"):
+    pages = ("/health", "/openapi.json", "/docs", "/events.html", "/.well-known/jwks.json")
+    for path in pages:
         await call("GET", path)
-    for port in (3100, 3101, 3102, 3103, 3104, 3105):
+    for port in (*PORTS, ADMIN_PORT):
         for path in ("metrics", "health", "stats", "config_dump", "clusters", "certs", "memory"):
             await call("GET", f"http://127.0.0.1:{port + system.offset}/{path}")
+    readings = [f"http://127.0.0.1:{port + system.offset}/metrics" for port in PORTS]
+    assert {call.answered[path] for path in (*pages, *readings)} == {200}
 
 
 async def run_commands(canaries: Canaries, system: WholeSystem) -> None:

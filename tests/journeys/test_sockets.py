@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from restock.client import Gateway
 from tests.cli.commands import free_offset
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.node_client import browser
 
 ALERTS = 200
@@ -30,11 +30,8 @@ async def system(request, scratch) -> AsyncIterator[WholeSystem]:
         free_offset(),
         NO_LIMITS | {"RESTOCK_NOTIFICATION_WORKERS": str(workers)},
     )
-    try:
-        await started.start()
+    async with running(started):
         yield started
-    finally:
-        assert await started.stop() == 0
 
 
 @pytest_asyncio.fixture(loop_scope="session")

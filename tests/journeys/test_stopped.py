@@ -1,6 +1,7 @@
 """SIGTERM under load: what is in flight ends well, and nothing is left running."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import aiohttp
 import asyncpg
 
 from restock.engines.processes import alive
-from tests.fixtures.whole_system import WholeSystem
+from tests.cli.commands import free_offset
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.conftest import MakeSystem
 from tests.journeys.ledger_proof import urls_of
 
@@ -83,8 +85,24 @@ async def test_what_is_in_flight_is_answered(make_system: MakeSystem, scratch: P
     assert await written(system) == acknowledged
 
 
-async def test_two_systems_work_side_by_side(make_system: MakeSystem) -> None:
-    systems = [await make_system(), await make_system()]
+def apart(scratch: Path) -> AbstractAsyncContextManager[WholeSystem]:
+    offset = free_offset()
+    return running(WholeSystem(scratch / f"apart-{offset}", offset, NO_LIMITS))
+
+
+async def test_two_systems_work_side_by_side(scratch: Path) -> None:
+    """And nothing is left of either, though one is killed."""
+    async with apart(scratch) as mine, apart(scratch) as theirs:
+        systems = [mine, theirs]
+        await do_not_meet(systems)
+        await theirs.kill("up")
+    assert theirs.seen
+    for system in systems:
+        assert [name for name, known in system.seen.items() if alive(known)] == []
+        assert not system.root.exists()
+
+
+async def do_not_meet(systems: list[WholeSystem]) -> None:
     items = []
     async with aiohttp.ClientSession() as session:
         for system in systems:
@@ -100,5 +118,3 @@ async def test_two_systems_work_side_by_side(make_system: MakeSystem) -> None:
         path = f"{systems[1].url}/api/inventory/items"
         async with session.get(path, headers=my_headers) as answer:
             assert answer.status == 401
-    for system in systems:
-        assert await system.stop() == 0

@@ -10,9 +10,6 @@ from uuid import uuid4
 
 import aiohttp
 
-from tests.fixtures.whole_system import WholeSystem
-from tests.journeys.ledger_proof import Verdict, prove, urls_of
-
 PASSWORD = "correct horse battery"
 MOVED = "move"
 READS = {
@@ -169,16 +166,3 @@ async def traffic(url: str, *, hands: int = 3) -> AsyncIterator[Traffic]:
             made.items.append(body["id"])
         made.said.clear()
         yield made
-
-
-async def proved(system: WholeSystem) -> Verdict:
-    """The proof, once the last events have found their way."""
-    verdict = Verdict(wrong=["not looked at"])
-    try:
-        async with asyncio.timeout(90):
-            while verdict.wrong:
-                verdict = await prove(*urls_of(system.root), [])
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        assert verdict.wrong == []
-    return verdict

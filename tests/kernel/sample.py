@@ -80,6 +80,14 @@ async def create_traced(who: Principal, tx: Tx, data: NewNote) -> Note:
     raise TextTaken()
 
 
+@post("/api/notes:traced-early", answers=201)
+async def create_traced_early(who: Principal, tx: Tx, data: NewNote) -> Note:
+    """A trace, and a refusal that is never kept under a key."""
+    await _insert(tx, who, data)
+    tx.keep_on_refusal = True
+    raise PreconditionRequired
+
+
 @post("/api/notes:broken", answers=201)
 async def create_broken(who: Principal, tx: Tx, data: NewNote) -> Note:
     await _insert(tx, who, data)
@@ -189,6 +197,7 @@ ROUTES = (
     create_note,
     create_refused,
     create_traced,
+    create_traced_early,
     create_broken,
     create_keyed,
     create_lost,

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from restock.engines.nats import NatsEngine
+from restock.kernel import runner
 from restock.kernel.ids import new_id
 from restock.kernel.revocations import Revocations
 from restock.kernel.runner import Housekeeping
@@ -143,6 +144,30 @@ async def test_housekeeping_deletes_nothing_while_a_clock_has_just_jumped(
         assert len(purged) == 1
     await keeping.look(asyncio.Event())
     assert len(purged) == 2
+
+
+async def test_housekeeping_comes_soon_to_who_does_not_live_long(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look comes soon, and then one an hour: after a jump too."""
+    service = await make_service("inventory")
+    clock, stop, paused = Clocked(), asyncio.Event(), []
+
+    async def purge(_tx: Any) -> int:
+        paused.append("purge")
+        return 0
+
+    async def pause(_stop: asyncio.Event, seconds: float) -> None:
+        paused.append(f"{seconds:.0f} s")
+        if len(paused) == 3:
+            clock.off = timedelta(days=40)
+        if len(paused) == 6:
+            stop.set()
+
+    monkeypatch.setattr(service.context.database, "now", clock.now)
+    monkeypatch.setattr(runner, "pause", pause)
+    await Housekeeping(service.context.database, [purge]).run(stop)
+    assert paused == ["600 s", "purge", "3600 s", "3600 s", "purge", "3600 s"]
 
 
 async def test_housekeeping_reads_the_clock_that_its_deletions_go_by(

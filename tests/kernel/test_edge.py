@@ -43,6 +43,17 @@ async def test_a_refusal_may_leave_a_trace(notes: RunningService) -> None:
     assert await texts(notes) == ["a"]
 
 
+async def test_no_trace_leaves_a_key_claimed_without_an_answer(notes: RunningService) -> None:
+    token, headers = token_for(), {"Idempotency-Key": "k1"}
+    path = PATH + ":traced-early"
+    for _ in range(2):
+        refused = await notes.ask("POST", path, token=token, json={"text": "a"}, headers=headers)
+        assert refused.status == 428
+    assert await texts(notes) == []
+    refused = await notes.ask("POST", path, token=token, json={"text": "a"})
+    assert (refused.status, await texts(notes)) == (428, ["a"])
+
+
 async def test_a_bug_is_a_500_without_its_details_and_undoes_everything(
     notes: RunningService,
 ) -> None:

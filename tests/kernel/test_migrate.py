@@ -7,8 +7,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 
 import restock
+from restock.cli.migrate import migrate as command
 from restock.engines.binaries import postgres_programs
 from restock.engines.postgres import PostgresEngine
 from restock.kernel import migrate as migrating
@@ -109,7 +111,31 @@ async def test_a_newer_database_that_serves_an_older_program_is_not_refused(
     owner = await asyncpg.connect(url)
     assert await require_served("vendor", owner) == Revision("0002", "0001")
     assert await is_current("vendor", owner)  # there is nothing for it to migrate
+    assert await asyncio.to_thread(migrate, "vendor", url) == []
+    assert await standing(url) == Revision("0002", "0001")
     await owner.close()
+
+
+async def test_the_command_says_whom_the_tables_serve(
+    postgres: PostgresEngine, empty: str, steps: Path
+) -> None:
+    url = postgres.owner_url("vendor", database=empty)
+    runner = CliRunner(env={"RESTOCK_VENDOR_MIGRATE_URL": url})
+    on = "; the tables serve programs from {} on: end those before"
+    for name, text, said in (
+        ("0001_first", "CREATE TABLE one (number int);\n", "0001_first"),
+        ("0002_second", "-- serves 0001\nALTER TABLE one ADD more int;\n", "0002_second"),
+        ("0003_third", "ALTER TABLE one DROP more;\n", "0003_third" + on.format("0003")),
+        ("0004_fourth", "-- serves 0003\nALTER TABLE one ADD x int;\n", "0004_fourth"),
+    ):
+        (steps / f"{name}.sql").write_text(text)
+        for words in (said, "up to date"):
+            result = await asyncio.to_thread(runner.invoke, command, ["vendor"])
+            assert (result.exit_code, result.output) == (0, f"vendor: {words}\n")
+    (steps / "0004_fourth.sql").unlink()
+    result = await asyncio.to_thread(runner.invoke, command, ["vendor"])
+    assert result.exit_code == 0
+    assert "newer than this program and serves it: nothing to migrate" in result.output
 
 
 async def test_what_a_later_step_breaks_no_earlier_one_mends(
@@ -127,7 +153,7 @@ async def test_a_database_that_is_not_migrated_is_refused_by_the_service(
 ) -> None:
     url = postgres.owner_url("vendor", database=empty)
     connection = await asyncpg.connect(postgres.service_url("vendor", database=empty))
-    with pytest.raises(WrongTables, match=r"not migrated.*needs 0001.*restock migrate"):
+    with pytest.raises(WrongTables, match=r"never migrated.*needs 0001.*restock migrate"):
         await require_served("vendor", connection)
     await asyncio.to_thread(migrate, "vendor", url)
     await require_served("vendor", connection)

@@ -6,9 +6,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from restock.engines.nats import NatsEngine
+from restock.kernel import database as database_module
 from restock.kernel import pool as pool_module
 from restock.kernel.database import DatabaseAway
 from restock.kernel.pool import Pool
+from tests.fixtures.tokens import token_for
 from tests.kernel.conftest import MakeSample
 
 
@@ -135,6 +138,49 @@ async def test_a_connection_that_can_not_be_made_leaves_its_place_to_the_next() 
     with pytest.raises(ConnectionRefusedError):
         await first
     assert await second is server.made[0]
+
+
+async def test_renewed_it_lends_none_of_its_connections_again() -> None:
+    server = Server()
+    pool = Pool(server.connect, 3)
+    lent, unused = await pool.acquire(), await pool.acquire()
+    pool.release(unused)
+    pool.renew()
+    assert [line.is_closed() for line in server.made] == [False, True]
+    pool.release(lent)  # which did its work to the end
+    assert lent.is_closed()
+    again = await pool.acquire()
+    pool.release(again)
+    assert await pool.acquire() is again
+    assert len(server.made) == 3
+
+
+async def test_connections_end_where_the_tables_serve_the_program_no_more(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in use too, and though nobody looks at the service's health."""
+    monkeypatch.setattr(database_module, "WATCH_EVERY_S", 0.05)
+    monkeypatch.setattr(database_module, "PING_FRESH_S", 0.05)
+    notes = await make_sample(nats=nats, pool_size="2")
+    owner = await asyncpg.connect(notes.owner._url)
+    was = await owner.fetchrow("SELECT version_num, serves FROM alembic_version")
+    stand = "UPDATE alembic_version SET version_num = $1, serves = $2"
+
+    async def answers(status: int) -> None:
+        async with asyncio.timeout(20):
+            while (await notes.ask("GET", "/api/notes", token=token_for())).status != status:
+                await asyncio.sleep(0.01)
+
+    async with notes.context.database.tx() as tx:
+        assert await tx.fetchval("SELECT 1") == 1
+        await answers(200)  # by the other connection: none has to be made
+        await owner.execute(stand, "9001", "9001")
+        await answers(503)
+        assert await tx.fetchval("SELECT 2") == 2  # what was begun comes to its end
+    assert (await notes.ask("GET", "/api/notes", token=token_for())).status == 503
+    await owner.execute(stand, *was)
+    await answers(200)
+    await owner.close()
 
 
 async def test_what_a_rush_left_behind_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from restock.kernel import tenants
 from restock.kernel.database import Database
 from restock.kernel.ids import new_id
 from restock.kernel.tenants import EVERYBODY, NOBODY, Tenant
@@ -17,6 +18,15 @@ SELECT its_workspace() AS workspace, its_accounts() AS accounts, for_everybody()
 
 # whether a connection is in a transaction, be it one that nobody began
 OPEN = "SELECT xact_start IS NOT NULL FROM pg_stat_activity WHERE pid = $1"
+ACTIVITY = "SELECT true FROM pg_stat_activity WHERE pid = $1"
+
+
+# no note is ever committed
+NEVER = """
+CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;
+CREATE CONSTRAINT TRIGGER never AFTER INSERT ON notes
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION never();
+"""
 
 
 def somebody() -> Tenant:
@@ -45,20 +55,20 @@ async def connection_of(database):
 
 
 async def test_each_statement_runs_for_its_own_tenant(one):
-    tenants = [NOBODY, EVERYBODY, Tenant(new_id()), Tenant(None, (new_id(),)), somebody()]
+    choice = [NOBODY, EVERYBODY, Tenant(new_id()), Tenant(None, (new_id(),)), somebody()]
     order = random.Random(7)
-    for tenant in order.choices(tenants, k=60):
+    for tenant in order.choices(choice, k=60):
         assert await told(one, tenant) == tenant
 
 
 async def test_many_at_once_on_few_connections_never_meet(postgres):
     database = Database(postgres.service_url("inventory"), size=3)
-    tenants = [somebody() for _ in range(20)]
+    crowd = [somebody() for _ in range(20)]
     try:
-        answers = await asyncio.gather(*(told(database, tenant) for tenant in tenants * 20))
+        answers = await asyncio.gather(*(told(database, tenant) for tenant in crowd * 20))
     finally:
         await database.close()
-    assert answers == tenants * 20
+    assert answers == crowd * 20
 
 
 async def test_a_new_tenant_costs_no_round_trip_and_the_same_one_nothing(one, monkeypatch):
@@ -138,6 +148,30 @@ async def test_after_a_failure_the_connection_serves_the_next_tenant(
     await other.close()
 
 
+async def test_what_was_told_in_a_transaction_that_could_not_be_committed_is_told_again(notes):
+    """PostgreSQL looks at a deferred constraint at COMMIT, and undoes everything."""
+    ada, eve = somebody(), somebody()
+    database = notes.context.database
+    owner = await asyncpg.connect(notes.owner._url)
+    await owner.execute(NEVER)
+    await owner.close()
+    for tenant in (ada, eve):
+        with pytest.raises(asyncpg.RaiseError):
+            async with database.tx(tenant=tenant) as tx:
+                await tx.execute(
+                    "INSERT INTO notes (workspace_id, text, amount) VALUES ($1, 'x', 1)",
+                    tenant.workspace_id,
+                )
+        assert await told(database, tenant) == tenant
+
+
+async def test_a_crowd_is_not_kept_ready(one):
+    kept = tenants._kept_ready.cache_info().currsize
+    crowd = Tenant(None, tuple(new_id() for _ in range(1000)))
+    assert await told(one, crowd) == crowd
+    assert tenants._kept_ready.cache_info().currsize == kept
+
+
 async def test_a_statement_of_plain_text_runs_for_its_tenant_too(one):
     ada = somebody()
     async with one.tx(tenant=ada) as tx:
@@ -146,20 +180,32 @@ async def test_a_statement_of_plain_text_runs_for_its_tenant_too(one):
     assert seen == ada.workspace_id
 
 
-async def test_whoever_is_cancelled_leaves_nobody_his_tenant(postgres):
-    database = Database(postgres.service_url("inventory"), size=2)
+@pytest.mark.parametrize(("seconds", "state"), [(60, "active"), (1, "idle")])
+async def test_whoever_is_cancelled_leaves_nobody_his_tenant(one, postgres, seconds, state):
+    """PostgreSQL undoes his statement, or has done it and nobody has read so yet."""
     ada, eve = somebody(), somebody()
+    other = await asyncpg.connect(postgres.service_url("inventory"))
+    await told(one, eve)
+    connection = await connection_of(one)
+    pid = connection.get_server_pid()
 
-    async def slow(tenant):
-        async with database.tx(single=True, tenant=tenant) as tx:
-            await tx.fetchval("SELECT pg_sleep(5)")
+    async def slow():
+        async with one.tx(single=True, tenant=ada) as tx:
+            await tx.fetchval("SELECT pg_sleep($1)", seconds)
 
-    try:
-        tasks = [asyncio.create_task(slow(ada)) for _ in range(2)]
-        await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert await asyncio.gather(*(told(database, eve) for _ in range(4))) == [eve] * 4
-    finally:
-        await database.close()
+    async def until(condition):
+        async with asyncio.timeout(20):
+            while not await other.fetchval(f"{ACTIVITY} AND {condition}", pid):
+                await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(slow())
+    await until("wait_event = 'PgSleep'")
+    connection._transport.pause_reading()
+    await until(f"state = '{state}'")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    connection._transport.resume_reading()
+    for tenant in (eve, ada):
+        assert await told(one, tenant) == tenant
+    await other.execute("SELECT pg_terminate_backend($1)", pid)
+    await other.close()

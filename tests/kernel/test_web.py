@@ -9,7 +9,6 @@ import pytest_asyncio
 from msgspec import Raw
 
 from restock.kernel.faults import Conflict, MethodNotAllowed, NotFound
-from restock.kernel.ids import new_id
 from restock.kernel.reply import Reply
 from restock.kernel.routing import Router
 from restock.kernel.service import Service
@@ -108,7 +107,7 @@ ROUTES = (
 SERVICE = Service(
     name="inventory", port=3101, package="tests.kernel", routes=ROUTES, database=False
 )
-THING = new_id()
+THING = UUID("01a20941-1828-76a9-aec3-d2ca76be2b44")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

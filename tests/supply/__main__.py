@@ -1,7 +1,8 @@
 """`make audit`: known vulnerabilities and licences of all that is locked, and what that is.
 
 Writes docs/installed.md. Exits with 1 when something is wrong, with 3 when nothing is but a
-register of vulnerabilities could not be asked: that is no "none known".
+register of vulnerabilities could not be asked: that is no "none known". Make turns both into its
+own 2; whoever tells them apart runs `python -m tests.supply`.
 """
 
 import sys

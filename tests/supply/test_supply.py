@@ -155,11 +155,12 @@ def test_what_was_not_asked_is_no_pass() -> None:
     sound = {"name": "rich", "version": "1", "vulns": []}
     for said in (
         json.dumps({"dependencies": [passed_over, sound], "fixes": []}),
+        json.dumps({"dependencies": [sound], "fixes": []}),
         json.dumps({"dependencies": []}),
         "Traceback: no route to host",
         "",
     ):
-        answer = vulnerabilities.read_pip_audit("lock", said)
+        answer = vulnerabilities.read_pip_audit("lock", said, ["click", "rich"])
         assert answer.not_asked
         assert not answer.found
     for said in ('{"message": "405 Method Not Allowed - POST"}', "no network", "[]"):
@@ -169,7 +170,8 @@ def test_what_was_not_asked_is_no_pass() -> None:
 def test_what_is_known_is_told() -> None:
     bad = {"id": "X-1", "fix_versions": ["2"]}
     packages = [{"name": "rich", "version": "1", "vulns": [bad]}]
-    answer = vulnerabilities.read_pip_audit("lock", json.dumps({"dependencies": packages}))
+    said = json.dumps({"dependencies": packages})
+    answer = vulnerabilities.read_pip_audit("lock", said, ["rich"])
     assert (answer.found, answer.not_asked) == (["rich 1: X-1, mended in: 2"], "")
     known = {"ws": {"severity": "high", "range": "<8"}}
     text = json.dumps({"vulnerabilities": known, "metadata": {"vulnerabilities": {"high": 1}}})

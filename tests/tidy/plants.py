@@ -74,7 +74,14 @@ PLANTS = {
         "tests/package-lock.json", '{"resolved": "x"}\n', '{"integrity": "x"}\n'
     ),
     "no_number_of_a_tracker": _one("src/restock/a.py", "# see issue #12\n", "# the issue is\n"),
-    "tests_evade_nothing": _one("tests/test_a.py", "@pytest.mark.skip\n", "@pytest.mark.long\n"),
+    "tests_evade_nothing": Plant(
+        "tests/test_a.py",
+        {"tests/test_a.py": 'pytest.skip("no root")\n'},
+        {
+            "tests/test_a.py": "@pytest.mark.long\n",
+            "tests/fixtures/small_disk.py": 'pytest.skip("no root")\n',
+        },
+    ),
     "cited_decisions_exist": Plant(
         "src/restock/a.py",
         {"src/restock/a.py": "# decision 0042\n"},

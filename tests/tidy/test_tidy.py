@@ -47,6 +47,8 @@ def test_no_exception_is_left_over() -> None:
         assert shape.SQL.search((PROJECT.root / path).read_text()), path
     for path in shape.ENVIRONMENT_PLACES:
         assert "environ" in (PROJECT.root / path).read_text(), path
+    for path in words.SKIPS:
+        assert "pytest.skip(" in (PROJECT.root / path).read_text(), path
     for entry in shape.TENANT_FREE:
         service, table = entry.split(".")
         sql = (PROJECT.root / f"src/restock/{service}/tables.sql").read_text()

@@ -21,6 +21,8 @@ TRACKER = re.compile(r"\b[Ii]ssues? (no\. ?)?#?\d+|\bPR #?\d+")
 EVASIONS = re.compile(
     r"pytest\.mark\.(skip|skipif|xfail)|pytest\.(skip|xfail|importorskip)\(|time\.sleep\("
 )
+# Where a test may be skipped all the same, for what this user or machine can't do; it says why.
+SKIPS = {"tests/fixtures/small_disk.py"}
 DECISION = re.compile(r"\b[Dd]ecision (\d{4})\b")
 ADDRESS = re.compile(r"https?:|file:/")
 
@@ -58,7 +60,9 @@ def no_number_of_a_tracker(tree: Tree) -> Iterator[str]:
 
 def tests_evade_nothing(tree: Tree) -> Iterator[str]:
     """No test is skipped or expected to fail, and none sleeps where it can await."""
-    yield from _lines(tree, EVASIONS, "tests")
+    for found in _lines(tree, EVASIONS, "tests"):
+        if not (found.endswith("pytest.skip(") and found.split(":")[0] in SKIPS):
+            yield found
 
 
 def cited_decisions_exist(tree: Tree) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """One whole system for all of these, whose signing key is replaced every few seconds."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from restock.client import Gateway
 from restock.engines.local import environment_of
 from tests.cli.commands import free_offset
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.tokens.forgeries import Genuine
 from tests.tokens.traffic import PASSWORD, Traffic
 
@@ -32,18 +31,16 @@ SETTINGS = NO_LIMITS | {
     "RESTOCK_AUTH_KEYS_AHEAD_SECONDS": str(KEY_SECONDS),
     "RESTOCK_AUTH_KEYS_RELOAD_SECONDS": "0",
     "RESTOCK_GATEWAY_KEYS_SECONDS": "1",
+    # some use their first token for as long as all of this takes
+    "RESTOCK_TOKEN_MINUTES": "60",
 }
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def system(scratch: Path) -> AsyncIterator[WholeSystem]:
     started = WholeSystem(scratch / "tokens", free_offset(), SETTINGS)
-    try:
-        await started.start()
+    async with running(started):
         yield started
-    finally:
-        assert await started.stop() == 0
-        shutil.rmtree(started.root, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")

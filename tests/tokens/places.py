@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from restock.gateway.settings import SERVICE_PORTS
+from restock.notification.settings import SOCKET_PORT
 from tests.fixtures.whole_system import WholeSystem
 
 PATHS = {
@@ -17,8 +19,6 @@ PATHS = {
     "vendor": "/api/vendors",
     "notification": "/api/notifications",
 }
-PORTS = {"auth": 3100, "inventory": 3101, "notification": 3102, "vendor": 3103}
-SOCKET_PORT = 3110
 SOCKET = "/socket.io/?EIO=4&transport=websocket"
 CONNECT, REFUSED, CLOSED = "40", "44", ""
 SOCKET_READS = 16_384  # the longest packet of a client
@@ -38,7 +38,7 @@ def doors(system: WholeSystem) -> list[Door]:
     """Each service by its own port and through the gateway."""
     direct = [
         Door(service, f"http://127.0.0.1:{port + system.offset}{PATHS[service]}")
-        for service, port in PORTS.items()
+        for service, port in SERVICE_PORTS.items()
     ]
     behind = [Door(f"gateway {service}", system.url + path) for service, path in PATHS.items()]
     return direct + behind
@@ -46,7 +46,7 @@ def doors(system: WholeSystem) -> list[Door]:
 
 def sockets(system: WholeSystem, workers: int) -> list[str]:
     """Where a socket may be opened: the gateway, the service's port, each worker's."""
-    ports = [3000, PORTS["notification"], *range(SOCKET_PORT, SOCKET_PORT + workers)]
+    ports = [3000, SERVICE_PORTS["notification"], *range(SOCKET_PORT, SOCKET_PORT + workers)]
     return [f"http://127.0.0.1:{port + system.offset}{SOCKET}" for port in ports]
 
 

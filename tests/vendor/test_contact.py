@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from restock.vendor import store
 from tests.vendor.desk import account
 
 REQUEST_FIELDS = {
@@ -148,6 +149,23 @@ async def test_an_inactive_vendor_takes_no_requests(desk):
     answer = await desk.contact(buyer, vendor, item_id)
     assert (answer.status, answer.json["code"]) == (409, "vendor.inactive")
     await desk.ask(admin, "PATCH", f"/{vendor['id']}", json={"isActive": True})
+    assert (await desk.contact(buyer, vendor, item_id)).status == 201
+
+
+async def test_a_vendor_that_is_made_active_meanwhile_takes_the_request(desk, monkeypatch):
+    """Between the statement that found it inactive and the one that would say why."""
+    buyer, admin = account(), account(role="admin")
+    vendor = await desk.registered(account())
+    item_id = desk.inventory.put(buyer.token)
+    path, open_request = f"/{vendor['id']}", store.open_request
+    await desk.ask(admin, "PATCH", path, json={"isActive": False})
+
+    async def opened_late(*given, **named):
+        request_id = await open_request(*given, **named)
+        await desk.ask(admin, "PATCH", path, json={"isActive": True})
+        return request_id
+
+    monkeypatch.setattr(store, "open_request", opened_late)
     assert (await desk.contact(buyer, vendor, item_id)).status == 201
 
 

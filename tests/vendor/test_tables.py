@@ -1,5 +1,6 @@
 """The tables: what the kernel needs among them, and what the service's role may not do."""
 
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +10,9 @@ import pytest
 import restock.kernel
 import restock.vendor
 from restock.kernel.tenants import Tenant
+from restock.vendor import store
+from restock.vendor.domain import Position
+from tests.fixtures.plans import Explaining
 from tests.vendor.desk import account
 
 BEYOND = (
@@ -53,6 +57,37 @@ async def test_a_request_can_not_name_a_workspace_that_does_not_own_its_vendor(d
             buyer,
             tenant=Tenant(buyer),
         )
+
+
+@pytest.mark.parametrize(
+    ("index", "wanted"),
+    [
+        ("vendors_of_category", {"category": "TEA"}),
+        ("vendors_of_city", {"city": "YORK"}),
+        ("vendors_best_first", {}),
+    ],
+)
+async def test_a_page_of_the_directory_is_read_from_its_index(desk, index, wanted):
+    """The best first, however many there are: none is read that isn't on the page."""
+    workspace_id = uuid4()
+    await desk.service.execute(
+        """
+        INSERT INTO vendors (workspace_id, name, email, phone, category, address, city)
+        SELECT $1, 'x', n::text, 'x', CASE n % 5 WHEN 0 THEN 'Tea' ELSE 'Oil' END, 'x',
+               CASE n % 5 WHEN 0 THEN 'York' ELSE 'Bath' END
+        FROM generate_series(1, 2000) n
+        """,
+        workspace_id,
+        tenant=Tenant(workspace_id),
+    )
+    await desk.service.fetch("ANALYZE vendors")
+    nothing = {"category": None, "city": None, "search": None}
+    async with desk.service.context.database.tx(tenant=Tenant(uuid4())) as tx:
+        explaining = Explaining(tx)
+        for after in (None, Position(Decimal(3), uuid4())):
+            await store.list_vendors(explaining, **nothing | wanted, after=after, limit=50)
+            assert f"Index Scan using {index}" in explaining.plan
+            assert "Sort" not in explaining.plan
 
 
 def test_the_kernels_tables_are_taken_as_they_are():

@@ -1,8 +1,9 @@
 """What a sign-in is counted by when it fails, named without the words that strangers type.
 
 A guess is counted by where it came from, and by whom it was for: the e-mail address, or at a
-place where the account has been signed in before that account at that place. So strangers' guesses
-never count against its owner there (decision 0021).
+place where the account has been signed in before that account at that place. So guesses from
+elsewhere never count against its owner there; those of whoever shares his address (an office, a
+VPN, a carrier's NAT) do (decision 0021).
 """
 
 import hmac

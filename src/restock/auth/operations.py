@@ -92,7 +92,7 @@ async def register(
     password_hash = await resources.passwords.hash(password)
     key = await resources.keys.signer()
     account = await _add_account(tx, email=email, name=name, role=role, password_hash=password_hash)
-    await guesses.know_place(tx, resources.guesses.of(email, device.address).place)
+    await _know_place(tx, resources.guesses.of(email, device.address))
     return await _begin_session(tx, resources, key, account, device)
 
 
@@ -116,7 +116,7 @@ async def login(
     resources.passwords.require_room()
     guess = resources.guesses.of(email, device.address)
     async with resources.database.tx(single=True, tenant=EVERYBODY) as look:
-        standing = await _require_turn(look, guess)
+        standing = await _require_turn(look, resources, guess)
         found = await accounts.find_credentials(look, email)
     account, stored = found or (None, None)
     checked = await resources.passwords.check(stored, password)
@@ -127,11 +127,11 @@ async def login(
     tx.tenant = _tenant(account)
     if checked.rehashed is not None:
         await accounts.replace_password_hash(tx, account.id, known=stored, better=checked.rehashed)
-    standing = await _require_turn(tx, guess)  # others guessed while this password was looked at
+    # others guessed while this password was looked at
+    standing = await _require_turn(tx, resources, guess)
     if standing.failed_here:
         await guesses.forgive(tx, guess.place)
-    if standing.seen_at is None or standing.seen_at < clock.now() - PLACE_NOTED_EVERY:
-        await guesses.know_place(tx, guess.place)
+    await _know_place(tx, guess)
     tx.after_commit(sign_ins.labels("right").inc)
     return await _begin_session(tx, resources, key, account, device)
 
@@ -172,8 +172,7 @@ async def refresh(tx: Tx, resources: Resources, *, refresh_token: str, device: D
         access_until=access_until,
         over_at=session_end(session.created_at, now, resources.limits),
     )
-    if device.address != session.device.address:
-        await guesses.know_place(tx, resources.guesses.of(account.email, device.address).place)
+    await _know_place(tx, resources.guesses.of(account.email, device.address))
     return _signed_in(resources, key, account, session.id, counter, now, access_until)
 
 
@@ -275,9 +274,15 @@ def _tenant(account: Account) -> Tenant:
     return Tenant(account.workspace_id, (account.id,))
 
 
-async def _require_turn(tx: Tx, guess: Guess) -> Standing:
+async def _know_place(tx: Tx, guess: Guess) -> None:
+    """Remember that this account is signed in at this place, also of a session that stays there."""
+    await guesses.know_place(tx, guess.place, every=PLACE_NOTED_EVERY)
+
+
+async def _require_turn(tx: Tx, resources: Resources, guess: Guess) -> Standing:
     """How things stand for this sign-in. Raises TooManyGuesses while it is refused."""
-    standing = await guesses.find_standing(tx, guess)
+    longest = resources.guesses.limits.longest
+    standing = await guesses.find_standing(tx, guess, longest=longest)
     if standing.wait is not None:
         sign_ins.labels("refused").inc()
         raise TooManyGuesses(retry_after=ceil(standing.wait.total_seconds()))
@@ -303,10 +308,10 @@ async def _count_guess(
         if most == 0:
             continue
         failures = await guesses.count_failure(
-            tx, key, most=most, first=limits.first, longest=limits.longest
+            tx, key, most=most, first=limits.first, longest=limits.longest, kept=FAILURE_KEPT
         )
         if failures is None and (kind == "account" or not standing.known):
-            await _require_turn(tx, guess)
+            await _require_turn(tx, resources, guess)
         if failures == most:
             log.warning("auth.guesses_refused", by=kind, address=network_of(device.address))
     sign_ins.labels("wrong").inc()

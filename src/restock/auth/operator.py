@@ -1,6 +1,7 @@
 """What an operator does to auth from a command, without HTTP."""
 
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from restock.auth import keys, operations
@@ -8,6 +9,7 @@ from restock.auth.domain import password_problem
 from restock.auth.passwords import hash_password
 from restock.kernel.database import Database
 from restock.kernel.faults import FieldError, Invalid
+from restock.kernel.revision import require_served
 
 
 async def create_admin(
@@ -21,7 +23,7 @@ async def create_admin(
     problem = password_problem(password)
     if problem is not None:
         raise Invalid(errors=[FieldError("/password", problem)])
-    database = Database(database_url, size=1, application="restock account")
+    database = _database(database_url, "restock account")
     try:
         async with database.tx() as tx:
             account = await operations.create_admin(
@@ -40,7 +42,7 @@ async def rotate_keys(database_url: str, *, public_for: timedelta) -> str | None
 
     None when it hasn't been public for so long: not everybody has read it. Raises DatabaseAway.
     """
-    database = Database(database_url, size=1, application="restock keys")
+    database = _database(database_url, "restock keys")
     try:
         async with database.tx() as tx:
             return await keys.rotate(tx, signed_for=timedelta(0), public_for=public_for)
@@ -50,9 +52,14 @@ async def rotate_keys(database_url: str, *, public_for: timedelta) -> str | None
 
 async def replace_keys(database_url: str) -> None:
     """Forget every signing key for fresh ones. Raises DatabaseAway."""
-    database = Database(database_url, size=1, application="restock keys")
+    database = _database(database_url, "restock keys")
     try:
         async with database.tx() as tx:
             await keys.replace(tx)
     finally:
         await database.close()
+
+
+def _database(url: str, application: str) -> Database:
+    """It is away for a program that its tables don't serve."""
+    return Database(url, size=1, application=application, admit=partial(require_served, "auth"))

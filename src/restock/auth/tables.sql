@@ -165,6 +165,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
 BEGIN ATOMIC
     SELECT * FROM accounts WHERE lower(email COLLATE "C") = lower(wanted COLLATE "C");
 END;
+REVOKE ALL ON FUNCTION account_signing_in(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION account_signing_in(text) TO restock_auth;
 
 -- What the service may do; everything else only the owner may.
 GRANT SELECT, INSERT ON workspaces, members, secrets TO restock_auth;

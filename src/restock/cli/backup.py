@@ -6,11 +6,11 @@ NATS is not in it: the outboxes are, with what they published during the last we
 
 import os
 import signal
-import sys
+import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from restock.cli.databases import owner_url
 from restock.engines.datadir import sync_directory
 from restock.engines.dumps import dump
 from restock.engines.failures import EngineError
+from restock.kernel.revision import newest
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -72,7 +73,7 @@ def backup(file: Path, data_dir: Path) -> None:
     FILE holds secrets: what signs tokens, what makes refresh tokens genuine, hashes of passwords.
     Only its owner may read it; keep it so, and encrypted where others have the disk.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_when_told()
     try:
         urls = {service: owner_url(service, data_dir) for service in ORDER}
         manifest = write_backup(file, urls)
@@ -82,7 +83,22 @@ def backup(file: Path, data_dir: Path) -> None:
         raise click.ClickException(f"{file} was not written: {error}") from error
     for part in manifest.databases:
         click.echo(f"{part.service}: {sum(part.rows.values())} rows, {part.bytes} bytes")
-    click.echo(f"written {file}; it holds secrets, and only its owner may read it")
+        if part.revision > (known := newest(part.service)):
+            warning = (
+                f"warning: the database of {part.service} is at {part.revision}, and this program "
+                f"knows {known}: only the newer program restores this file"
+            )
+            click.secho(warning, fg="yellow", err=True)
+    private = not stat.S_IMODE(file.stat().st_mode) & 0o077
+    readers = "only its owner may read it" if private else "OTHERS MAY READ IT: this disk lets them"
+    click.echo(f"written {file}; it holds secrets, and {readers}")
+
+
+def end_when_told() -> None:
+    """Have SIGTERM, and the end of the terminal, end what is under way as Ctrl-C does: tidily."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # started by nohup
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def write_backup(file: Path, urls: dict[str, str]) -> Manifest:
@@ -132,7 +148,23 @@ def _under_its_name_once_whole(file: Path) -> Iterator[IO[bytes]]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        os.link(fresh, file)  # unlike a rename, it never takes another one's place
+        _give_name(fresh, file)
         sync_directory(file.absolute().parent)
     finally:
-        os.unlink(fresh)
+        with suppress(FileNotFoundError):
+            os.unlink(fresh)
+
+
+def _give_name(fresh: str, file: Path) -> None:
+    """Unlike a rename alone, it never takes another file's place. Raises OSError."""
+    try:
+        os.link(fresh, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk that knows no second names: vfat, exFAT
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            os.replace(fresh, file)
+        except BaseException:
+            os.unlink(file)
+            raise

@@ -40,7 +40,9 @@ def rotate(compromised: bool, data_dir: Path) -> None:
     """Have the next key sign from now on; nobody notices.
 
     With --compromised every key goes, for fresh ones. Services refuse the old tokens within a
-    minute; new ones the gateway knows after RESTOCK_GATEWAY_KEYS_SECONDS, and is 401 until then.
+    minute and RESTOCK_AUTH_KEYS_RELOAD_SECONDS; new ones the gateway knows after
+    RESTOCK_GATEWAY_KEYS_SECONDS, and is 401 until then. Refresh tokens stay good: the secret they
+    are made with is another, and is not replaced.
     """
     try:
         settings: Any = load(system.load("auth").settings, "auth")
@@ -48,7 +50,8 @@ def rotate(compromised: bool, data_dir: Path) -> None:
         url = database_url(data_dir)
         if compromised:
             asyncio.run(_replace(url))
-            click.echo("fresh keys sign; every token signed before is refused within a minute")
+            within = 60 + settings.keys_reload_seconds
+            click.echo(f"fresh keys sign; every token signed before is refused within {within} s")
             return
         kid = asyncio.run(_rotate(url, timedelta(seconds=ahead)))
     except (EngineError, SettingsError) as error:

@@ -1,7 +1,7 @@
 """`restock migrate`: databases and streams brought up to date, before services of a new version."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,8 +14,9 @@ from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
 from restock.engines.streams import bring_streams
-from restock.kernel.migrate import MigrationError
+from restock.kernel.migrate import MigrationError, standing
 from restock.kernel.migrate import migrate as migrate_database
+from restock.kernel.revision import wanted
 from restock.kernel.settings import environment
 from restock.system import PARTS
 
@@ -43,7 +44,7 @@ def migrate(services: tuple[str, ...], data_dir: Path) -> None:
         for service in services or DATABASES:
             url = owner_url(service, data_dir)
             ran = migrate_database(service, url)
-            click.echo(f"{service}: {', '.join(ran) if ran else 'up to date'}")
+            click.echo(f"{service}: {_told(service, url, ran)}")
         if not services:
             touched = asyncio.run(bring_streams(_operator(data_dir)))
             if touched is not None:
@@ -52,6 +53,19 @@ def migrate(services: tuple[str, ...], data_dir: Path) -> None:
         raise click.ClickException(str(error)) from error
     except (SQLAlchemyError, psycopg.Error) as error:
         raise click.ClickException(f"the database of {service}: {why(error)}") from error
+
+
+def _told(service: str, url: str, ran: Sequence[str]) -> str:
+    """What was done, and whom the tables serve where that has changed."""
+    ours = wanted(service)
+    if ran:
+        numbers = {name[:4] for name in ran}
+        changed = ours.serves in numbers and "0001" not in numbers  # nobody was before that
+        serves = f"; the tables serve programs from {ours.serves} on: end those before"
+        return ", ".join(ran) + (serves if changed else "")
+    if standing(url).at > ours.at:
+        return "newer than this program and serves it: nothing to migrate"
+    return "up to date"
 
 
 def _operator(data_dir: Path) -> Mapping[str, str]:

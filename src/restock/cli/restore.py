@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,10 +16,11 @@ import nats.js.errors
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from restock.cli.backup import FORMAT, MANIFEST, ORDER, Dumped, Manifest
+from restock.cli.backup import FORMAT, MANIFEST, ORDER, Dumped, Manifest, end_when_told
 from restock.cli.databases import given_url, owner_variable
 from restock.engines import dumps
-from restock.engines.datadir import CLAIMED, UNFINISHED, DataDir
+from restock.engines.cluster import ELSEWHERE
+from restock.engines.datadir import CLAIMED, MARKER, UNFINISHED, DataDir
 from restock.engines.failures import EngineError
 from restock.engines.names import OPERATOR, OPERATOR_PASSWORD
 from restock.engines.nats import Credential
@@ -30,7 +32,7 @@ from restock.kernel.settings import environment
 
 # What zipfile and msgspec say of a file that isn't one of ours, or isn't whole.
 UNREADABLE: tuple[type[Exception], ...] = (zipfile.BadZipFile, struct.error, msgspec.DecodeError)
-UNREADABLE += (EOFError, LookupError, RuntimeError, ValueError)
+UNREADABLE += (EOFError, LookupError, RuntimeError, ValueError, zlib.error)
 
 
 @click.command()
@@ -47,10 +49,12 @@ def restore(file: Path, data_dir: Path) -> None:
     """Restore the backup in FILE into an empty data directory, then bring it up to date.
 
     Into databases of your own, which must be empty too, when RESTOCK_<SERVICE>_MIGRATE_URL names
-    them. Accounts, sessions and tokens are then as they were; what was published in the week
-    before the backup is published again, and has no effect twice.
+    them; stop the services first. Accounts, sessions, tokens and the keys that sign them are then
+    as they were; what was published in the week before the backup is published again, and has no
+    effect twice.
     """
     environ = environment()
+    filled: list[str] = []
     try:
         given = {service: given_url(service, owner_variable(service)) for service in ORDER}
         with _opened(file) as (archive, manifest):
@@ -58,15 +62,34 @@ def restore(file: Path, data_dir: Path) -> None:
             for service, url in given.items():
                 if url:
                     dumps.require_empty(service, url)
-            if all(given.values()):
-                fill(archive, manifest, given)
-            else:
-                _into_directory(archive, manifest, given, data_dir)
+            with _told_what_is_filled(given, filled):
+                if all(given.values()):
+                    _require_no_events_in(data_dir, environ)
+                    end_when_told()
+                    fill(archive, manifest, given, filled)
+                else:
+                    _into_directory(archive, manifest, given, data_dir, filled)
     except (EngineError, MigrationError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{file} was not restored: {error}") from error
     click.echo(f"restored, as it was at {manifest.databases[0].at:%Y-%m-%d %H:%M:%S %Z}")
+    click.echo(
+        "keys that sign tokens are those of then: if `restock keys rotate --compromised` ran "
+        "since, run it again"
+    )
+
+
+@contextmanager
+def _told_what_is_filled(given: Mapping[str, str], filled: list[str]) -> Iterator[None]:
+    """Unless the block ends well, say which databases of one's own aren't empty any more."""
+    try:
+        yield
+    except BaseException:
+        if left := [service for service in filled if given[service]]:
+            said = f"these were filled and are to be emptied: {', '.join(left)}"
+            click.secho(said, fg="yellow", err=True)
+        raise
 
 
 @contextmanager
@@ -94,9 +117,8 @@ def read_manifest(archive: zipfile.ZipFile) -> Manifest:
     for part in manifest.databases:
         if part.revision > newest(part.service):
             raise EngineError(
-                f"the backup was made by a newer Restock ({manifest.restock}): its database of "
-                f"{part.service} is at {part.revision}, and this program knows "
-                f"{newest(part.service)}"
+                f"its database of {part.service} is at {part.revision}, and this program knows "
+                f"{newest(part.service)}: restore it with the newer program"
             )
     return manifest
 
@@ -141,8 +163,9 @@ async def _require_no_events(environ: Mapping[str, str]) -> None:
             with suppress(nats.js.errors.NotFoundError):
                 if (await client.jetstream().stream_info(name)).state.last_seq:
                     raise EngineError(
-                        f"the stream {name} of RESTOCK_NATS_URL has held events: delete the "
-                        "streams first, `restock migrate` makes them again"
+                        f"the stream {name} of RESTOCK_NATS_URL has held events. For a trial, "
+                        "unset RESTOCK_NATS_URL. Only if that NATS has lost its system for good: "
+                        "delete the streams; `restock migrate` makes them again"
                     )
     except nats.errors.Error as error:
         raise EngineError(f"NATS: {error!r}") from error
@@ -150,14 +173,28 @@ async def _require_no_events(environ: Mapping[str, str]) -> None:
         await client.close()
 
 
+def _require_no_events_in(data_dir: Path, environ: Mapping[str, str]) -> None:
+    """The same of the NATS that `restock up` would start beside databases of one's own."""
+    if not environ.get("RESTOCK_NATS_URL") and (data_dir / "nats" / "jetstream").exists():
+        raise EngineError(
+            f"{data_dir / 'nats'} holds events of another past: move it away first, or name "
+            "another directory with --data-dir"
+        )
+
+
 def _into_directory(
-    archive: zipfile.ZipFile, manifest: Manifest, given: Mapping[str, str], path: Path
+    archive: zipfile.ZipFile,
+    manifest: Manifest,
+    given: Mapping[str, str],
+    path: Path,
+    filled: list[str],
 ) -> None:
     """Raises EngineError; the directory is then as empty as it was."""
     there = path.exists()
     directory = _claim_empty(path)
     try:
-        asyncio.run(_fill_cluster(directory, archive, manifest, given))
+        end_when_told()
+        asyncio.run(_fill_cluster(directory, archive, manifest, given, filled))
         directory.finished()
     except BaseException:
         _empty(directory, keep=())
@@ -169,13 +206,17 @@ def _into_directory(
 
 
 async def _fill_cluster(
-    directory: DataDir, archive: zipfile.ZipFile, manifest: Manifest, given: Mapping[str, str]
+    directory: DataDir,
+    archive: zipfile.ZipFile,
+    manifest: Manifest,
+    given: Mapping[str, str],
+    filled: list[str],
 ) -> None:
     postgres = PostgresEngine(directory)
     await postgres.start()
     try:
         urls = {service: given[service] or postgres.owner_url(service) for service in ORDER}
-        await asyncio.to_thread(fill, archive, manifest, urls)
+        await asyncio.to_thread(fill, archive, manifest, urls, filled)
     finally:
         await postgres.stop()  # with a checkpoint: all of it is on the disk then
 
@@ -203,11 +244,16 @@ def _require_empty(path: Path) -> None:
 
 
 def _empty(directory: DataDir, *, keep: Collection[str]) -> None:
-    """Remove what is in it, the mark last; PostgreSQL's files too where they are elsewhere."""
-    link = directory.root / "postgres"
-    if link.is_symlink():
-        shutil.rmtree(link.resolve().parent, ignore_errors=True)
-    for entry in sorted(directory.root.iterdir(), key=lambda entry: entry.name == UNFINISHED):
+    """Remove what is in it; PostgreSQL's files too where `cluster` has put them elsewhere.
+
+    Then the mark of a restore, then that of a directory of ours: cut short, it can be done again.
+    """
+    if (directory.root / "postgres").is_symlink():  # wherever to: only to our place do we go
+        shutil.rmtree(ELSEWHERE / directory.identity, ignore_errors=True)
+    last = (UNFINISHED, MARKER)
+    found = {entry.name: entry for entry in directory.root.iterdir()}
+    names = [name for name in found if name not in last] + [name for name in last if name in found]
+    for entry in map(found.__getitem__, names):
         if entry.name in keep:
             continue
         if entry.is_dir() and not entry.is_symlink():
@@ -216,19 +262,23 @@ def _empty(directory: DataDir, *, keep: Collection[str]) -> None:
             entry.unlink()
 
 
-def fill(archive: zipfile.ZipFile, manifest: Manifest, urls: Mapping[str, str]) -> None:
-    """Load every dump into its empty database, and migrate it. Raises EngineError."""
-    done: list[str] = []
+def fill(
+    archive: zipfile.ZipFile, manifest: Manifest, urls: Mapping[str, str], filled: list[str]
+) -> None:
+    """Load every dump into its empty database, and migrate it. Raises EngineError.
+
+    `filled` gets the services whose database isn't empty any more, one after the other.
+    """
     try:
         for part in manifest.databases:
             url = urls[part.service]
             with archive.open(part.file) as source:
                 dumps.load(part.service, url, source)
-            done.append(part.service)
+            filled.append(part.service)
             _finish(part, url, manifest)
+        dumps.leap_ahead(urls["auth"], urls["notification"])
     except (EngineError, MigrationError, SQLAlchemyError, psycopg.Error) as error:
-        filled = f"; these were filled and are to be emptied: {', '.join(done)}" if done else ""
-        raise EngineError(f"{dumps.why(error)}{filled}") from error
+        raise EngineError(dumps.why(error)) from error
 
 
 def _finish(part: Dumped, url: str, manifest: Manifest) -> None:

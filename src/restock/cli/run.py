@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import tempfile
+from functools import partial
 from typing import Any
 
 import click
@@ -12,7 +13,8 @@ import uvloop
 from restock.engines.failures import EngineError, PortTaken
 from restock.engines.forkserver import ForkServer
 from restock.engines.ports import listen
-from restock.kernel.revision import WrongTables
+from restock.kernel.database import Database
+from restock.kernel.revision import WrongTables, require_served
 from restock.kernel.runner import port_of, run_service
 from restock.kernel.settings import SettingsError, environment, load
 from restock.kernel.supervisor import Child, Supervisor
@@ -44,6 +46,8 @@ def run(service: str) -> None:
     try:
         listening = _listening(service, settings.host, port_of(card, settings), settings.listen_fd)
         if settings.workers > 1 and "RESTOCK_WORKER" not in environ:
+            if settings.database_url:
+                asyncio.run(_require_served(service, settings.database_url))
             asyncio.run(_supervise(service, settings.workers, listening))
         else:
             uvloop.run(run_service(card, settings, [listening]))
@@ -61,6 +65,17 @@ def _listening(service: str, host: str, port: int, fd: int) -> socket.socket:
         return listen(host, port, backlog=2048)
     except PortTaken as error:
         raise click.ClickException(f"{error}: set RESTOCK_{service.upper()}_PORT") from error
+
+
+async def _require_served(service: str, url: str) -> None:
+    """Raises WrongTables, which workers would be started again and again for."""
+    database = Database(
+        url, size=1, application="restock run", admit=partial(require_served, service)
+    )
+    try:
+        await database.require_served()
+    finally:
+        await database.close()
 
 
 async def _supervise(service: str, workers: int, listening: socket.socket) -> None:

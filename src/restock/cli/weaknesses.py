@@ -7,6 +7,7 @@ services be reached past the gateway and speak without TLS.
 
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from restock.cli.addresses import is_here
 from restock.engines.local import FACTS
-from restock.engines.names import OPERATOR_PASSWORD
+from restock.engines.names import OPERATOR_PASSWORD, SUPERUSER
 from restock.kernel.identity import KEYS_FRESH_S
 from restock.kernel.settings import ServiceSettings
 
@@ -25,7 +26,13 @@ SHORTEST_PASSWORD = 12  # characters
 LONGEST_TOKEN_MIN = 30
 USUAL_TOKEN_MIN = 15
 PLAIN = ("disable", "allow", "prefer")  # sslmode
-SUPERUSERS = ("postgres", "root")
+SUPERUSERS = ("postgres", "root", SUPERUSER)
+# Where the drivers look for what a URL leaves out.
+UNSAID = {
+    "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER",
+    "password": "PGPASSWORD", "passfile": "PGPASSFILE", "sslmode": "PGSSLMODE",
+    "sslcert": "PGSSLCERT",
+}  # fmt: skip
 SECRET_FILES = ("secrets.json", FACTS, "nats/nats.json", "envoy/configuration.json")
 PRIVATE = "or check with --private-network where nobody else reaches the machines' network"
 
@@ -51,13 +58,13 @@ def weak_settings(
         prefix = f"RESTOCK_{service.upper()}"
         for weakness in (
             *_reach(service, prefix, settings, private),
-            *_databases(prefix, settings, private),
+            *_databases(prefix, settings, environ, private),
             *_nats(prefix, settings, private),
             *_tokens(settings),
             *(_gateway(settings, private) if service == "gateway" else ()),
         ):
             seen.setdefault(weakness)
-    for weakness in (*_shared_databases(found), *_operator(environ), *_keys(found)):
+    for weakness in (*_shared_databases(found, environ), *_operator(environ), *_keys(found)):
         seen.setdefault(weakness)
     return list(seen)
 
@@ -93,14 +100,22 @@ def _reach(
             )
 
 
-def _databases(prefix: str, settings: ServiceSettings, private: bool) -> Iterator[Weakness]:
+def _parts(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a database's URL says, and the environment where it doesn't. Raises psycopg.Error."""
+    unsaid = {name: environ[variable] for name, variable in UNSAID.items() if environ.get(variable)}
+    return unsaid | {name: str(value) for name, value in conninfo_to_dict(url).items()}
+
+
+def _databases(
+    prefix: str, settings: ServiceSettings, environ: Mapping[str, str], private: bool
+) -> Iterator[Weakness]:
     users = set()
     for name in ("DATABASE_URL", "MIGRATE_URL"):
         url, variable = getattr(settings, name.lower()), f"{prefix}_{name}"
         if not url:
             continue
         try:
-            parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+            parts = _parts(url, environ)
         except psycopg.Error:
             yield Weakness(variable, "is no URL of a PostgreSQL database")
             continue
@@ -213,15 +228,30 @@ def _gateway(settings: Any, private: bool) -> Iterator[Weakness]:
         )
 
 
-def _shared_databases(found: Mapping[str, ServiceSettings]) -> Iterator[Weakness]:
-    owners: dict[str, str] = {}
+def _shared_databases(
+    found: Mapping[str, ServiceSettings], environ: Mapping[str, str]
+) -> Iterator[Weakness]:
+    """A database or a role that two services have, however their URLs are written."""
+    owners: dict[tuple[str, ...], str] = {}
     for service, settings in found.items():
-        url = settings.database_url
-        if url and owners.setdefault(url, service) != service:
-            yield Weakness(
-                f"RESTOCK_{service.upper()}_DATABASE_URL",
-                f"is {owners[url]}'s too: each service has a database and a role of its own",
-            )
+        for name in ("DATABASE_URL", "MIGRATE_URL"):
+            if not (url := getattr(settings, name.lower())):
+                continue
+            with suppress(psycopg.Error):  # told already
+                parts = _parts(url, environ)
+                user, host = parts.get("user", ""), parts.get("host", "").lower()
+                here = is_here(host) and not host.startswith("/")
+                server = ("localhost" if here else host, parts.get("port", "5432"))
+                database = parts.get("dbname", user)
+                its = owners.setdefault(("database", database, *server), service)
+                whose = owners.setdefault(("role", user, *server), service)
+                if {its, whose} != {service}:
+                    what, other = ("", its) if its != service else ("its role ", whose)
+                    yield Weakness(
+                        f"RESTOCK_{service.upper()}_{name}",
+                        f"{what}is {other}'s too: each service has a database and a role of its "
+                        "own",
+                    )
 
 
 def _keys(found: Mapping[str, Any]) -> Iterator[Weakness]:

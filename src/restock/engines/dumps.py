@@ -6,6 +6,7 @@ environment, which only their own user can read; their command line everybody ca
 
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,15 +24,27 @@ from restock.kernel.settings import environment
 
 CHUNK = 1 << 20
 LOCK_TIMEOUT = "60s"  # a migration may be running
-# Further than any feed comes between a backup and its restore.
-FEED_LEAP = 1_000_000
+SESSIONS_END_S = 5.0  # one that was closed is still listed for a moment
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 
 # What makes a restored database fit to go on, see `go_on`.
 SEND_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at >= %s"
 REMEMBER_LONGER = "UPDATE inbox SET seen_at = now()"
-LEAP_AHEAD = "UPDATE feeds SET head = head + %s"
+ACCOUNTS = "SELECT id FROM accounts"
+BEGIN_FEEDS = """
+    INSERT INTO feeds (user_id, head, unread, revision) SELECT unnest(%s::uuid[]), 0, 0, 0
+    ON CONFLICT DO NOTHING
+"""
+LEAP_AHEAD = """
+    UPDATE feeds
+    SET head = greatest(head, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+"""
+# Clients alone: PostgreSQL's own workers are nobody's.
+OTHER_SESSIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -113,12 +126,21 @@ def load(service: str, url: str, source: IO[bytes]) -> None:
 
 
 def require_empty(service: str, url: str) -> None:
-    """Raises EngineError when the database holds anything."""
+    """Raises EngineError when the database holds anything, or others are at work on it."""
     with connected(service, url) as connection:
         if connection.execute(TABLES).fetchone() is not None:
             raise EngineError(
                 f"the database of {service} is not empty: a backup is restored into empty ones only"
             )
+        until = time.monotonic() + SESSIONS_END_S
+        while others := _value(connection, OTHER_SESSIONS):
+            if time.monotonic() > until:
+                raise EngineError(
+                    f"{others} other sessions are open on the database of {service}: stop the "
+                    "services first"
+                )
+            connection.commit()  # within one transaction the list stays as it was
+            time.sleep(0.05)
 
 
 def contents_of(service: str, url: str) -> Contents:
@@ -145,16 +167,27 @@ def go_on(service: str, url: str, *, backup_began: datetime) -> int:
 
     Streams are not in a backup, so what the outbox has kept of a week is published again, and who
     had handled an event knows it by its inbox. That forgets by age: were the age of its rows the
-    backup's, they might be forgotten before those events come. And a client may have heard more
-    than the backup knows: its feed leaps ahead, so that nothing new has a number it has seen.
-    Raises EngineError.
+    backup's, they might be forgotten before those events come. Raises EngineError.
     """
     with connected(service, url) as connection:
         again = connection.execute(SEND_AGAIN, [backup_began - KEPT]).rowcount
         connection.execute(REMEMBER_LONGER)
-        if service == "notification":
-            connection.execute(LEAP_AHEAD, [FEED_LEAP])
     return again
+
+
+def leap_ahead(auth: str, notification: str) -> None:
+    """Have no feed of a restored system give out a number that a client may have seen.
+
+    A client may have heard more than the backup knows, from before or from an earlier restore of
+    it, and its account's feed may have begun only then. So all feeds, begun or not, go on from the
+    time of day in milliseconds, which no feed catches up with. Takes the URLs of two databases.
+    Raises EngineError.
+    """
+    with connected("auth", auth) as connection:
+        accounts = [account for (account,) in connection.execute(ACCOUNTS)]
+    with connected("notification", notification) as connection:
+        connection.execute(BEGIN_FEEDS, [accounts])
+        connection.execute(LEAP_AHEAD)
 
 
 def _value(connection: "psycopg.Connection[Any]", query: LiteralString) -> Any:
@@ -168,7 +201,7 @@ def _program(
 ) -> Iterator[IO[bytes]]:
     """A program of PostgreSQL's for the block: its input if it reads, else its output.
 
-    Raises EngineError when it fails.
+    Relative names of files in the URL are read from where we are. Raises EngineError when it fails.
     """
     environ = {to: value for to, value in environment().items() if not to.startswith("RESTOCK_")}
     command = [str(postgres_programs() / "bin" / name), *words]
@@ -176,6 +209,11 @@ def _program(
         place = {name: str(value) for name, value in conninfo_to_dict(url).items()}
         if password := place.pop("password", None):
             environ["PGPASSWORD"] = password
+        if "sslpassword" in place:
+            raise EngineError(
+                f"the database of {service}: {name} could be told sslpassword only where everybody "
+                "can read it: use a key without a password"
+            )
         command += ["--no-password", f"--dbname={make_conninfo(**place)}"]
     with subprocess.Popen(
         command,
@@ -183,7 +221,6 @@ def _program(
         stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environ | {"LC_ALL": "C"},
-        cwd="/",
     ) as running:
         try:
             with suppress(BrokenPipeError):  # it reads no further: its exit code says why

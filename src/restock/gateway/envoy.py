@@ -19,6 +19,9 @@ from restock.gateway.settings import Settings
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
+_HEAP = "envoy.resource_monitors.fixed_heap"
+# At which share of the heap it gives back what is free, and refuses what is new.
+_WHEN_FULL = {"shrink_heap": 0.9, "stop_accepting_requests": 0.95}
 
 
 class ConfigurationError(Exception):
@@ -40,20 +43,35 @@ def configuration(settings: Settings, pipe: Path | None = None) -> dict[str, Any
         places.append(admin.cluster(pipe))
     return {
         "admin": admin.on_port(settings) if pipe is None else admin.on_pipe(pipe),
-        "overload_manager": {
-            "refresh_interval": "0.25s",
-            "resource_monitors": [
-                {
-                    "name": _CONNECTIONS,
-                    "typed_config": {
-                        "@type": f"{_EXTENSIONS}.resource_monitors.downstream_connections.v3."
-                        "DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": settings.max_connections,
-                    },
-                }
-            ],
-        },
+        "overload_manager": _overload(settings),
         "static_resources": {"listeners": listeners, "clusters": places},
+    }
+
+
+def _overload(settings: Settings) -> dict[str, Any]:
+    """How many connections, and how much memory: bodies that are not whole yet are held in it."""
+    connections = {
+        "@type": f"{_EXTENSIONS}.resource_monitors.downstream_connections.v3."
+        "DownstreamConnectionsConfig",
+        "max_active_downstream_connections": settings.max_connections,
+    }
+    heap = {
+        "@type": f"{_EXTENSIONS}.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+        "max_heap_size_bytes": settings.max_heap,
+    }
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {"name": _CONNECTIONS, "typed_config": connections},
+            {"name": _HEAP, "typed_config": heap},
+        ],
+        "actions": [
+            {
+                "name": f"envoy.overload_actions.{action}",
+                "triggers": [{"name": _HEAP, "threshold": {"value": share}}],
+            }
+            for action, share in _WHEN_FULL.items()
+        ],
     }
 
 

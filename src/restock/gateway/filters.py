@@ -20,7 +20,9 @@ LIMIT_LOGIN = "restock.limit_login"
 TOKEN = "envoy.filters.http.jwt_authn"  # noqa: S105 (a filter's name)
 ORIGIN = "restock.origin"
 LIMIT_ACCOUNT = "restock.limit_account"
-BODY = "envoy.filters.http.buffer"
+STRANGERS_BODY = "restock.strangers_body"
+BODY = "envoy.filters.http.body_size_limit"
+WHOLE_BODY = "envoy.filters.http.buffer"
 ROUTER = "envoy.filters.http.router"
 
 # The token's `sub`, once the token is found good, for what comes after in Envoy. It also reaches
@@ -67,6 +69,8 @@ _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _FILTER_CONFIG = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
 _OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+# Beyond this nobody without a token needs anything, and what Envoy waits for it holds in memory.
+_STRANGERS_BYTES = 64 * 1024
 _BUCKETS = 50_000  # per limit; the least recently used is forgotten beyond
 _BY_ADDRESS: dict[str, Any] = {
     # an IPv6 client owns a whole /64: its addresses share one bucket
@@ -86,9 +90,13 @@ def filters(settings: Settings) -> list[dict[str, Any]]:
     chain.append(_origin() | {"disabled": True})
     if settings.rate_account:
         chain.append(_limit_account(settings.rate_account))
+    few = min(_STRANGERS_BYTES, settings.max_body)
+    chain.append(_limit_body(STRANGERS_BODY, few) | {"disabled": True})
+    # before the one that waits: a length that is too much is refused as soon as it is announced
+    chain.append(_limit_body(BODY, settings.max_body))
     # a service gets a request when its body is there: otherwise whoever sends bodies slowly would
     # hold the connections to it, and others wait
-    chain.append(_filter(BODY, "buffer.v3.Buffer", max_request_bytes=settings.max_body))
+    chain.append(_filter(WHOLE_BODY, "buffer.v3.Buffer", max_request_bytes=settings.max_body))
     chain.append(_filter(ROUTER, "router.v3.Router", suppress_envoy_headers=True))
     return chain
 
@@ -114,8 +122,8 @@ def require_token() -> dict[str, Any]:
     }
 
 
-def limit_login() -> dict[str, Any]:
-    """Per-route: counts as a login."""
+def switch_on() -> dict[str, Any]:
+    """Per-route: a filter that is off elsewhere runs here."""
     return {"@type": _FILTER_CONFIG, "config": {}}
 
 
@@ -139,9 +147,9 @@ def check_origin(settings: Settings) -> dict[str, Any]:
     }
 
 
-def no_body_limit() -> dict[str, Any]:
-    """Per-route: the frames of an open WebSocket are not a body."""
-    return {"@type": _FILTER_CONFIG, "disabled": True}
+def no_body() -> dict[str, Any]:
+    """Per-route, by filter: nothing is waited for, nor is what comes a body."""
+    return {name: {"@type": _FILTER_CONFIG, "disabled": True} for name in (BODY, WHOLE_BODY)}
 
 
 def bucket(rate: float) -> dict[str, Any]:
@@ -236,6 +244,10 @@ def _limit(
         descriptors=[{"entries": entries, "token_bucket": bucket(rate)}],
         **which,
     )
+
+
+def _limit_body(name: str, size: int) -> dict[str, Any]:
+    return _filter(name, "body_size_limit.v3.BodySizeLimit", max_request_bytes=size)
 
 
 def _remember_account() -> dict[str, Any]:

@@ -35,9 +35,8 @@ def virtual_host(settings: Settings, table: tuple[Route, ...]) -> dict[str, Any]
             routes += _socket_routes(route, settings)
         else:
             routes += _http_routes(route, settings)
-    # no body is waited for where there is nothing
     nothing: dict[str, Any] = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
-    routes.append(nothing | {"typed_per_filter_config": {filters.BODY: filters.no_body_limit()}})
+    routes.append(nothing | {"typed_per_filter_config": filters.no_body()})
     host: dict[str, Any] = {"name": "restock", "domains": ["*"], "routes": routes}
     if settings.origins:
         host["typed_per_filter_config"] = {filters.CORS: filters.cors_policy(settings)}
@@ -53,8 +52,10 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     config: dict[str, Any] = {}
     if route.entry is Entry.TOKEN:
         config[filters.TOKEN] = filters.require_token()
+    else:
+        config[filters.STRANGERS_BODY] = filters.switch_on()
     if route.limit is Limit.LOGIN and settings.rate_login:
-        config[filters.LIMIT_LOGIN] = filters.limit_login()
+        config[filters.LIMIT_LOGIN] = filters.switch_on()
     action: dict[str, Any] = {"cluster": route.service.value}
     places = settings.upstreams(route.service.value)
     again = _NEVER_SENT if route.repeat is Repeat.NOTHING else _PERHAPS_SENT
@@ -70,7 +71,7 @@ def _http_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     if route.repeat is Repeat.KEYED:
         kinds.append((_IS_KEYED, write | {"retry_policy": _again(_PERHAPS_SENT, places)}))
     kinds.append(([], write))
-    own = {"typed_per_filter_config": config} if config else {}
+    own = {"typed_per_filter_config": config}
     routes = [
         {"match": _path(route) | ({"headers": headers} if headers else {}), "route": what, **own}
         for headers, what in kinds
@@ -94,10 +95,11 @@ def _socket_routes(route: Route, settings: Settings) -> list[dict[str, Any]]:
     for cluster, query in [*targets, (SOCKETS, [])]:
         for upgrade in (True, False):
             action = _socket_action(cluster, settings)
-            own = config
-            if upgrade:
+            if upgrade:  # what comes then are frames
                 action["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": True}]
-                own = config | {filters.BODY: filters.no_body_limit()}
+                own = config | filters.no_body()
+            else:
+                own = config | {filters.STRANGERS_BODY: filters.switch_on()}
             match = _path(route)
             if upgrade:
                 match |= {"headers": _IS_UPGRADE}

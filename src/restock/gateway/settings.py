@@ -94,6 +94,13 @@ class Settings(ServiceSettings):
     max_body: Annotated[
         int, Meta(ge=1024, le=64 << 20, description="Largest request body, in bytes.")
     ] = 1 << 20
+    max_heap: Annotated[
+        int,
+        Meta(
+            ge=64 << 20,
+            description="Bytes of memory at which Envoy takes no more requests (503).",
+        ),
+    ] = 2 << 30  # max_connections idle sockets take 1.1 GiB
     headers_timeout: Annotated[
         Seconds, Meta(description="Seconds in which a request's headers must have come.")
     ] = 5

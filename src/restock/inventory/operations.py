@@ -263,11 +263,13 @@ async def add_movements(tx: Tx, who: Principal, batch: NewBatch, key: RequestKey
     )
     if key is not None:
         # before the items are locked; a repetition waits here for the rows of the first
-        if not await ledger.hold_key(tx, who, key.key):
-            raise KeyReused()
+        is_free = await ledger.hold_key(tx, who, key.key)
+        # looked for first: an edit that came later under its key is refused, and that is kept too
         first = await ledger.written_under(tx, who, key.key)
         if first is not None:
             return _as_first_answered(_same(first, key))
+        if not is_free:
+            raise KeyReused()
     stocks = await batches.lock(tx, who.workspace_id, [m.item_id for m in movements])
     wanted = [(movement.item_id, movement.delta) for movement in movements]
     if batch.mode == "all":

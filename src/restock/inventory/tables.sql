@@ -33,7 +33,7 @@ CREATE TABLE items (
     low_quantity  bigint         GENERATED ALWAYS AS (
                       CASE WHEN quantity <= min_threshold
                       THEN (quantity * 1000000)::bigint END) STORED,
-    category_key  text           NOT NULL GENERATED ALWAYS AS (
+    category_key  text COLLATE pg_unicode_fast NOT NULL GENERATED ALWAYS AS (
                       casefold(category COLLATE pg_unicode_fast)) STORED,
     PRIMARY KEY (workspace_id, id)
 ) WITH (fillfactor = 80);

@@ -19,6 +19,7 @@ from asyncpg import Record
 from restock.kernel.faults import Unavailable
 from restock.kernel.pool import ACQUIRE_TIMEOUT_S, Pool
 from restock.kernel.revision import WrongTables
+from restock.kernel.stopping import pause
 from restock.kernel.telemetry import log
 from restock.kernel.tenants import NOBODY, Tenant, TenantConnection
 from restock.kernel.wire import encode
@@ -28,6 +29,7 @@ LOCK_TIMEOUT_MS = 5_000
 PURGED_AT_ONCE = 5_000
 PING_FRESH_S = 1.0
 PING_TIMEOUT_S = 1.5
+WATCH_EVERY_S = 5.0
 
 # What says that the database is away or would not wait, as against a mistake in a statement.
 AWAY = (
@@ -149,13 +151,16 @@ class Tx:
             if connection is not None and begun:
                 status = await connection.execute("COMMIT")
                 if status != "COMMIT":
-                    connection.forget()
                     raise NotCommitted(status)
         except AWAY as error:
             self._lost = True
             raise DatabaseAway() from error
         except asyncio.CancelledError:
             self._lost = True
+            raise
+        except Exception:  # a deferred constraint, say: what was told is undone with the rest
+            if connection is not None:
+                connection.forget()
             raise
         finally:
             self._release()
@@ -218,7 +223,8 @@ async def deleted(tx: Tx, sql: str, older_than: timedelta) -> int:
 class Database:
     """A service's PostgreSQL. It heals by itself when the server returns.
 
-    `admit` is asked of every new connection, and raises WrongTables.
+    `admit` is asked of every new connection and by `ping`, and raises WrongTables: then the
+    connections that were made before are not used again.
     """
 
     def __init__(
@@ -250,8 +256,7 @@ class Database:
         )
         try:
             await _prepare(connection)
-            if self._admit is not None:
-                await self._admit(connection)
+            await self._require_admitted(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -298,14 +303,22 @@ class Database:
                 connection = await asyncpg.connect(self._url)
                 try:
                     await connection.fetchval("SELECT 1")
-                    if self._admit is not None:
-                        await self._admit(connection)
+                    await self._require_admitted(connection)
                 finally:
                     connection.terminate()
         except (asyncpg.PostgresError, *AWAY) as error:
             self.wrong = error.state if isinstance(error, WrongTables) else "away"
             return False
         return True
+
+    async def _require_admitted(self, connection: asyncpg.Connection) -> None:
+        if self._admit is None:
+            return
+        try:
+            await self._admit(connection)
+        except WrongTables:
+            self.pool.renew()  # those made before were admitted to other tables
+            raise
 
     async def require_served(self) -> None:
         """Raise WrongTables where this program can't work on the tables, if that can be asked."""
@@ -315,6 +328,21 @@ class Database:
             raise
         except (asyncpg.PostgresError, *AWAY):
             pass  # away: asked again by each connection that is made later
+
+
+class TablesWatch:
+    """Asks every few seconds whether this program may work on the tables still.
+
+    So it stops where they are replaced beneath it, also where nobody looks at its health.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._database.ping()
+            await pause(stop, WATCH_EVERY_S)
 
 
 async def _prepare(connection: TenantConnection) -> None:

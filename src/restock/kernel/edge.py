@@ -183,7 +183,9 @@ class Exchange:
         if tx is None:
             return
         refused = status >= 400 or self.lost_claim
-        if refused and not kept and not (tx.keep_on_refusal and status < 500):
+        # no trace where the answer can't be kept: the key would stay claimed, without an answer
+        leaves_trace = tx.keep_on_refusal and status < 500 and not self.keeps
+        if refused and not kept and not leaves_trace:
             await tx.rollback()
             return
         if kept and self.who is not None and self.key is not None:

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.base import Script
 from alembic.util.exc import CommandError
 
-from restock.kernel.revision import migrations_of, wanted
+from restock.kernel.revision import Revision, migrations_of, wanted
 
 LOCK = 0x5E57_0CC5
 # Whoever waits for a table in use holds up all that come after him: not for longer than services
@@ -66,7 +66,7 @@ def migrate(service: str, url: str) -> list[str]:
     """Bring a service's database to its newest migration; the names of those that ran.
 
     `url` is of the owner role. Tables in use are tried again for a minute. Raises MigrationError
-    when that didn't help, and for a database newer than this program.
+    when that didn't help, and for a database newer than this program that doesn't serve it.
     """
     until = time.monotonic() + PATIENCE_S
     while True:
@@ -100,6 +100,8 @@ def _migrate_once(service: str, url: str) -> list[str]:
             _write_down(connection.connection.driver_connection, service)
             connection.commit()
     except CommandError as error:
+        if standing(url).serves <= wanted(service).at:
+            return []  # of a newer program: there is nothing to do for this one
         raise MigrationError(
             f"the database of {service} is newer than this program, which knows migrations up to "
             f"{wanted(service).at} ({error}): nothing was changed, use the newer program"
@@ -107,6 +109,16 @@ def _migrate_once(service: str, url: str) -> list[str]:
     finally:
         engine.dispose()
     return files.ran
+
+
+def standing(url: str) -> Revision:
+    """Where a database is that was migrated."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT version_num, coalesce(to_jsonb(v) ->> 'serves', version_num) "
+            "FROM alembic_version v"
+        ).fetchone()
+    return Revision(*row) if row else Revision("0000", "0000")
 
 
 def _write_down(driver: Any, service: str) -> None:

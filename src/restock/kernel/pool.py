@@ -34,6 +34,7 @@ class Pool:
         self._left = size  # how many may be lent besides those that are
         self._idle: list[tuple[TenantConnection, float]] = []  # with the time of their return
         self._lent: set[TenantConnection] = set()
+        self._outworn: set[TenantConnection] = set()  # those lent that are not to be lent again
         # who waits, and until when; one timer for all, since the first in the queue ends first
         self._waiting: deque[tuple[Waiter, float]] = deque()
         self._ends: asyncio.TimerHandle | None = None
@@ -73,7 +74,16 @@ class Pool:
     def release(self, connection: TenantConnection) -> None:
         """Give a connection back."""
         self._lent.discard(connection)
+        if connection in self._outworn:
+            self._outworn.discard(connection)
+            connection.terminate()
         self._pass_on(None if connection.is_closed() else connection)
+
+    def renew(self) -> None:
+        """Lend none of today's connections again: those in use end when they are released."""
+        while self._idle:
+            self._idle.pop()[0].terminate()
+        self._outworn |= self._lent
 
     def _unused(self) -> TenantConnection | None:
         while self._idle:

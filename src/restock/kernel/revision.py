@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+NEVER = "was never migrated, or only by a version that did not write down how far"
 SERVES = re.compile(r"-- serves ([0-9]{4})\n")
 
 
@@ -71,9 +72,9 @@ async def require_served(service: str, connection: Any) -> Revision:
     """Where the database is that this program may work on. Raises WrongTables."""
     ours, theirs = wanted(service).at, await found(connection)
     if theirs is None or theirs.at < ours:
-        stands = f"at migration {theirs.at}" if theirs else "not migrated"
+        stands = f"is at migration {theirs.at}" if theirs else NEVER
         raise WrongTables(
-            f"the database of {service} is older than this program: it is {stands}, the program "
+            f"the database of {service} is older than this program: it {stands}, the program "
             f"needs {ours}; run `restock migrate` of this program first",
             "older",
         )

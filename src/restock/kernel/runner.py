@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ import uvicorn
 
 from restock.kernel import idempotency, inbox, outbox
 from restock.kernel.bus import Bus, Consumers
-from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway
+from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway, TablesWatch
 from restock.kernel.identity import TokenVerifier, keys_at
 from restock.kernel.listening import listening_on
 from restock.kernel.memory import GivingBack, put_aside
@@ -31,6 +32,7 @@ AUTH_PORT = 3100
 NATS_PORT = 3107
 DRAIN_S = 15
 PURGE_EVERY_S = 3600.0
+LOOK_AGAIN_S = 600.0
 PACE_S = 120.0  # how far a clock that is being set right may drift in an hour
 
 
@@ -82,7 +84,8 @@ class Housekeeping:
     """Forgets, once an hour, what nobody can ask for again.
 
     What it deletes is gone, so a clock that has jumped must not tell it what is old: it goes by
-    PostgreSQL's only if that has kept pace with our own steady one since the last look.
+    PostgreSQL's only if that has kept pace with our own steady one since the last look. The second
+    look comes soon, so that a process that doesn't live for an hour forgets too.
     """
 
     def __init__(self, database: Database, purges: Sequence[Purge]) -> None:
@@ -92,13 +95,14 @@ class Housekeeping:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            first = self._last is None
             await self.look(stop)
-            await pause(stop, PURGE_EVERY_S)
+            await pause(stop, LOOK_AGAIN_S if first else PURGE_EVERY_S)
 
     async def look(self, stop: asyncio.Event) -> None:
         """Purge, if the clock has been steady; never at the first look."""
         try:
-            last, self._last = self._last, (await self._database.now(), time.monotonic())
+            last, self._last = self._last, (await self._database.now(), _steady())
         except DatabaseAway as error:
             log.warning("housekeeping.put_off", what="clock", why=repr(error))
             return
@@ -126,7 +130,10 @@ class Housekeeping:
 async def open_context(
     service: Service, settings: Any, *, fetch_keys: Any = None
 ) -> AsyncIterator[Context]:
-    """A service's context, opened and closed around the block; nothing runs in it yet."""
+    """A service's context, opened and closed around the block; nothing runs in it yet.
+
+    Raises WrongTables.
+    """
     offset = settings.port_offset
     jwks = settings.jwks_url or f"http://127.0.0.1:{AUTH_PORT + offset}/.well-known/jwks.json"
     nats_url = settings.nats_url or f"nats://127.0.0.1:{NATS_PORT + offset}"
@@ -160,6 +167,7 @@ async def open_context(
     async with AsyncExitStack() as stack:
         if service.database:
             stack.push_async_callback(database.close)
+            await database.require_served()
         if service.open is not None:
             context.resources = await stack.enter_async_context(service.open(context))
         yield context
@@ -189,6 +197,7 @@ def runs_of(context: Context) -> list[Run]:
         runs.append(RevocationFeed(context.verifier.revocations, context.bus, service=service.name))
         runs.append(context.verifier)
     if service.database:
+        runs.append(TablesWatch(context.database))
         purges = [*service.purges]
         purges += [inbox.purge] if service.consumers else []
         purges += [outbox.purge] if service.publishes else []
@@ -211,8 +220,6 @@ async def run_service(service: Service, settings: Any, sockets: Sequence[socket.
     for port in service.extra_ports(settings) if service.extra_ports else []:
         listening.append(bind(settings.host, port))
     async with open_context(service, settings) as context:
-        if service.database:
-            await context.database.require_served()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, context.stopping.set)
@@ -259,6 +266,11 @@ def bind(host: str, port: int) -> socket.socket:
         return listening_on(host, port)
     except OSError as error:
         raise OSError(error.errno, f"port {port} on {host}: {error.strerror}") from error
+
+
+def _steady() -> float:
+    """Seconds by a clock that nobody sets; on Linux those that the machine slept are among them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def _keeps_answers(service: Service) -> bool:

@@ -5,7 +5,8 @@
 --   outbox, inbox     are the service's own post, read by its relay across all workspaces
 
 -- One row for each account that was ever told something: the end of its feed. Whoever adds to a
--- feed holds this row's lock, so a feed's `seq` has no gap and no double. `revision` rises with
+-- feed holds this row's lock, so a feed's `seq` has no gap and no double; a restore has every
+-- account's leap ahead. `revision` rises with
 -- every change of `unread`, so that of two counts on their way to a screen the later is known.
 CREATE TABLE feeds (
     user_id  uuid    PRIMARY KEY,

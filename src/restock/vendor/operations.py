@@ -1,7 +1,6 @@
 """What vendor does: the directory, and the requests that buyers send to its vendors."""
 
 from dataclasses import dataclass
-from typing import NoReturn
 from uuid import UUID
 
 from msgspec import UNSET, structs
@@ -158,17 +157,19 @@ async def contact_vendor(
         raise RequestInvalid(errors=[FieldError("/quantity", str(refusal))]) from refusal
     # before this operation's first statement: no connection is taken to wait for inventory
     item = await items.snapshot(who.token, new.item_id)
-    request_id = await store.open_request(
-        tx,
-        vendor_id=vendor_id,
-        buyer_workspace_id=who.workspace_id,
-        buyer_user_id=who.user_id,
-        client_name=who.name,
-        new=new,
-        item=item,
-    )
-    if request_id is None:
-        await _refuse_contact(tx, who, vendor_id, new.item_id)
+    request_id = None
+    while request_id is None:
+        request_id = await store.open_request(
+            tx,
+            vendor_id=vendor_id,
+            buyer_workspace_id=who.workspace_id,
+            buyer_user_id=who.user_id,
+            client_name=who.name,
+            new=new,
+            item=item,
+        )
+        if request_id is None:
+            await _look_for_obstacle(tx, who, vendor_id, new.item_id)
     opened = await store.request_of_buyer(tx, who.workspace_id, request_id)
     await _announce(tx, opened)
     return opened.request
@@ -220,18 +221,20 @@ def _check_category(category: str) -> None:
         raise RequestInvalid(errors=[FieldError("/category", str(refusal))]) from refusal
 
 
-async def _refuse_contact(tx: Tx, who: Principal, vendor_id: UUID, item_id: UUID) -> NoReturn:
-    """Say why no request could be opened."""
+async def _look_for_obstacle(tx: Tx, who: Principal, vendor_id: UUID, item_id: UUID) -> None:
+    """Raise why no request could be opened.
+
+    Where nothing stands in the way any more others were at work between the two statements: the
+    vendor was made active, or what was open is fulfilled.
+    """
     vendor = await get_vendor(tx, vendor_id)
     if not vendor.is_active:
         raise VendorInactive()
     open_request_id = await store.find_open_request(
         tx, vendor.workspace_id, vendor_id, who.workspace_id, item_id
     )
-    if open_request_id is None:
-        # what stood in the way has been fulfilled since; the next try will succeed
-        raise RequestAlreadyOpen()
-    raise RequestAlreadyOpen(openRequestId=open_request_id)
+    if open_request_id is not None:
+        raise RequestAlreadyOpen(openRequestId=open_request_id)
 
 
 async def _announce(tx: Tx, stored: store.StoredRequest) -> None:

@@ -96,31 +96,29 @@ async def list_vendors(
     `category` and `city` are whole words of the vendor's, `search` a part of its name, category
     or city. Answers at most `limit` + 1, so that the caller sees whether there are more.
     """
-    rows = await tx.fetch(
-        """SELECT v.* FROM vendors v
-        WHERE v.is_active
-          AND ($1::text IS NULL OR casefold(v.category COLLATE pg_unicode_fast)
-                                 = casefold($1 COLLATE pg_unicode_fast))
-          AND ($2::text IS NULL OR casefold(v.city COLLATE pg_unicode_fast)
-                                 = casefold($2 COLLATE pg_unicode_fast))
-          AND ($3::text IS NULL
-               OR strpos(casefold(v.name COLLATE pg_unicode_fast),
-                         casefold($3 COLLATE pg_unicode_fast)) > 0
-               OR strpos(casefold(v.category COLLATE pg_unicode_fast),
-                         casefold($3 COLLATE pg_unicode_fast)) > 0
-               OR strpos(casefold(v.city COLLATE pg_unicode_fast),
-                         casefold($3 COLLATE pg_unicode_fast)) > 0)
-          AND ($4::numeric IS NULL OR (v.rating, v.id) < ($4, $5::uuid))
-        ORDER BY v.rating DESC, v.id DESC
-        LIMIT $6""",
-        category,
-        city,
-        search,
-        after and after.rating,
-        after and after.vendor_id,
-        limit + 1,
-    )
-    return [_vendor(row) for row in rows]
+    sql = ["SELECT v.* FROM vendors v WHERE v.is_active"]
+    values: list[object] = [limit + 1]
+    # a condition that is there or not, rather than one that may be NULL: an index starts with it
+    for condition, *given in (
+        ("AND v.category_key = casefold({}::text COLLATE pg_unicode_fast)", category),
+        ("AND v.city_key = casefold({}::text COLLATE pg_unicode_fast)", city),
+        (_FOUND, search),
+        (_AFTER, after and after.rating, after and after.vendor_id),
+    ):
+        if given[0] is not None:
+            numbers = range(len(values) + 1, len(values) + 1 + len(given))
+            sql.append(condition.format(*(f"${number}" for number in numbers)))
+            values += given
+    sql.append("ORDER BY v.rating DESC, v.id DESC LIMIT $1")
+    return [_vendor(row) for row in await tx.fetch(" ".join(sql), *values)]
+
+
+_AFTER = "AND (v.rating, v.id) < ({}::numeric, {}::uuid)"
+_FOUND = """AND (
+    strpos(casefold(v.name COLLATE pg_unicode_fast),
+           casefold({0}::text COLLATE pg_unicode_fast)) > 0
+    OR strpos(v.category_key, casefold({0}::text COLLATE pg_unicode_fast)) > 0
+    OR strpos(v.city_key, casefold({0}::text COLLATE pg_unicode_fast)) > 0)"""
 
 
 async def change_vendor(

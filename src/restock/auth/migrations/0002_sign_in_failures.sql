@@ -1,3 +1,4 @@
+-- serves 0001
 -- Failed sign-ins are counted, by keyed hashes of what they came with; and it is remembered where
 -- an account has been signed in, since its owner is counted apart there.
 CREATE TABLE sign_in_failures (

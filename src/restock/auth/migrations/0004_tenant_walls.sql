@@ -36,3 +36,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
 BEGIN ATOMIC
     SELECT * FROM accounts WHERE lower(email COLLATE "C") = lower(wanted COLLATE "C");
 END;
+REVOKE ALL ON FUNCTION account_signing_in(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION account_signing_in(text) TO restock_auth;

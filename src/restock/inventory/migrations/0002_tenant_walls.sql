@@ -8,7 +8,7 @@ ALTER TABLE items
     DROP COLUMN low_quantity,
     ADD COLUMN low_quantity bigint GENERATED ALWAYS AS (
         CASE WHEN quantity <= min_threshold THEN (quantity * 1000000)::bigint END) STORED,
-    ADD COLUMN category_key text NOT NULL GENERATED ALWAYS AS (
+    ADD COLUMN category_key text COLLATE pg_unicode_fast NOT NULL GENERATED ALWAYS AS (
         casefold(category COLLATE pg_unicode_fast)) STORED;
 CREATE INDEX items_low ON items (workspace_id, id)
     WHERE low_quantity IS NOT NULL AND archived_at IS NULL;

@@ -36,7 +36,7 @@ BODIES: dict[str, bytes] = {
     "a NUL": b'{"name": "a\\u0000b", "reason": "\\u0000", "email": "\\u0000@x.org"}',
     "a raw NUL": b'{"name": "a\x00b"}',
     "the same key twice": b'{"delta": 1, "delta": "x", "quantity": 1, "quantity": []}',
-    "a million keys": b"{" + b",".join(b'"k%d":0' % n for n in range(70_000)) + b"}",
+    "70,000 keys": b"{" + b",".join(b'"k%d":0' % n for n in range(70_000)) + b"}",
     "null": b"null",
     "a number": b"5",
     "a text": b'"x"',
@@ -56,10 +56,7 @@ async def test_no_body_is_a_500(make_service: MakeService, service: str, figures
     running = await make_service(service)
     token, asked = token_for(user_id=new_id(), workspace_id=new_id()), 0
     for operation in (each for each in TAKING if each.service == service):
-        url = operation.path
-        while "{" in url:
-            head, _, rest = url.partition("{")
-            url = f"{head}{new_id()}{rest.partition('}')[2]}"
+        url = operation.somewhere
         own: dict[str, Any] = {} if operation.is_public else {"token": token}
         for what, body in BODIES.items():
             headers = {"If-Match": '"1"', "Idempotency-Key": uuid4().hex}
