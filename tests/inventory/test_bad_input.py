@@ -239,14 +239,21 @@ async def test_what_is_no_moment_is_refused(room, ada, unchanged, moment):
     await unchanged(item)
 
 
-async def test_a_moments_year_is_judged_in_utc(room, ada):
+async def test_a_moment_is_taken_as_it_is_in_utc(room, ada):
     item = await room.made(ada)
     for given, kept in (
         ("1899-12-31T23:30:00-01:00", "1900-01-01T00:30:00Z"),
         ("9000-01-01T00:30:00+01:00", "8999-12-31T23:30:00Z"),
+        ("2020-01-01T00:00:00-23:59", "2020-01-01T23:59:00Z"),
+        ("2020-01-01T23:59:00+23:59", "2020-01-01T00:00:00Z"),
     ):
         answer = await room.move(ada, item, 1, occurredAt=given)
         assert (answer.status, answer.json["occurredAt"]) == (201, kept)
+        move = {"itemId": item["id"], "delta": 1, "reason": "sale", "occurredAt": given}
+        many = {"mode": "each", "movements": [move]}
+        answer = await room.ask(ada, "POST", "/movements:batch", json=many)
+        [made] = answer.json["results"]
+        assert (made["status"], made["movement"]["occurredAt"]) == (201, kept)
 
 
 async def test_a_field_that_is_needed_is_named(room, ada):

@@ -1,6 +1,6 @@
 """Inventory's wire shapes: what is asked for and what is answered."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
@@ -64,6 +64,11 @@ class NewMovement(Wire):
     note: Text | None = None
     ref: Line | None = None
     occurred_at: HappenedAt | None = None
+
+    @property
+    def happened_at(self) -> datetime | None:
+        """`occurred_at` in UTC: PostgreSQL reads no offset of 16 hours or more."""
+        return self.occurred_at and self.occurred_at.astimezone(UTC)
 
 
 class BatchMovement(NewMovement, kw_only=True):

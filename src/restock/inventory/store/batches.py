@@ -106,7 +106,7 @@ async def write(
         [movement.reason for movement in asked],
         [movement.note for movement in asked],
         [movement.ref for movement in asked],
-        [movement.occurred_at for movement in asked],
+        [movement.happened_at for movement in asked],
         [ranks[step.place] for step in plan.steps],
         answer,
     )

@@ -182,7 +182,7 @@ def moved(
         reason=new.reason,
         note=new.note,
         ref=new.ref,
-        occurred_at=new.occurred_at,
+        occurred_at=new.happened_at,
     )
 
 
