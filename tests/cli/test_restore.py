@@ -30,7 +30,7 @@ BEN = (
     "INSERT INTO accounts (workspace_id, email, name, role, password_hash) "
     "SELECT workspace_id, 'ben@example.com', 'Ben', 'user', '$argon2id$' FROM accounts"
 )
-BUSIEST = 500  # entries of a feed between two restores
+BUSIEST = 50  # entries of a feed between two restores, which take longer than so many ms
 
 
 async def test_no_number_of_a_feed_is_given_out_twice(make_urls, tmp_path: Path) -> None:
