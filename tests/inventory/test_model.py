@@ -10,13 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.fixtures.figures import Figures
 from tests.fixtures.running import Answered
-from tests.fixtures.serial import Machine, try_out, worlds_after
+from tests.fixtures.serial import Machine, short_and_long, try_out, worlds_after
 from tests.inventory.ledger_model import Call, World, after, is_row, number, shows
 from tests.inventory.stockroom import Account, Stockroom, account
 
@@ -201,15 +200,7 @@ class Ledger(Machine):
         assert stocks == sorted(stocks)
 
 
-@pytest.mark.parametrize(
-    ("examples", "steps", "derandomize"),
-    [
-        pytest.param(40, 15, True, id="short"),
-        pytest.param(
-            500, 40, False, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="long"
-        ),
-    ],
-)
+@short_and_long(examples=40)
 async def test_stock_is_what_some_order_of_the_calls_makes_it(
     room: Stockroom, figures: Figures, examples: int, steps: int, derandomize: bool
 ) -> None:

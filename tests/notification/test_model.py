@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from restock.kernel.ids import new_id
 from tests.fixtures.figures import Figures
 from tests.fixtures.running import RunningService
-from tests.fixtures.serial import Machine, try_out, worlds_after
+from tests.fixtures.serial import Machine, short_and_long, try_out, worlds_after
 from tests.fixtures.tokens import token_for
 from tests.notification.happenings import Account, account, fell_low, happen
 
@@ -159,15 +158,7 @@ class Inbox(Machine):
             self.seqs[name] = last
 
 
-@pytest.mark.parametrize(
-    ("examples", "steps", "derandomize"),
-    [
-        pytest.param(30, 15, True, id="short"),
-        pytest.param(
-            500, 40, False, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="long"
-        ),
-    ],
-)
+@short_and_long(examples=30)
 async def test_an_inbox_is_what_some_order_of_the_calls_makes_it(
     inbox: RunningService, figures: Figures, examples: int, steps: int, derandomize: bool
 ) -> None:

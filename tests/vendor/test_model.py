@@ -8,13 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.fixtures.figures import Figures
 from tests.fixtures.running import Answered
-from tests.fixtures.serial import Machine, try_out, worlds_after
+from tests.fixtures.serial import Machine, short_and_long, try_out, worlds_after
 from tests.vendor.desk import Desk, account
 from tests.vendor.requests_model import Call, Request, World, after, shows
 
@@ -205,15 +204,7 @@ def _steps(asked: Request) -> list[tuple[int, str]]:
     return [(seq, status) for seq, (status, _) in enumerate(asked.history, 1)]
 
 
-@pytest.mark.parametrize(
-    ("examples", "steps", "derandomize"),
-    [
-        pytest.param(40, 15, True, id="short"),
-        pytest.param(
-            500, 40, False, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="long"
-        ),
-    ],
-)
+@short_and_long(examples=40)
 async def test_requests_are_what_some_order_of_the_calls_makes_them(
     desk: Desk, figures: Figures, examples: int, steps: int, derandomize: bool
 ) -> None:

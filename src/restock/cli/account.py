@@ -13,6 +13,7 @@ import click
 
 from restock import system
 from restock.cli.databases import given_url, service_variable
+from restock.cli.options import data_dir_option
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.kernel.database import DatabaseAway
@@ -34,14 +35,7 @@ def account() -> None:
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line."
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help=f"The system meant, unless {DATABASE_URL} names auth's database.",
-)
+@data_dir_option(f"The system meant, unless {DATABASE_URL} names auth's database.")
 def create_admin(email: str, name: str | None, password_stdin: bool, data_dir: Path) -> None:
     """Make an account of role admin with this EMAIL; the API never does."""
     try:

@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from restock.cli.databases import owner_url
+from restock.cli.options import data_dir_option
 from restock.engines.datadir import sync_directory
 from restock.engines.dumps import dump
 from restock.engines.failures import EngineError
@@ -56,14 +57,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="The system meant, for databases that no setting names.",
-)
+@data_dir_option("The system meant, for databases that no setting names.")
 def backup(file: Path, data_dir: Path) -> None:
     """Write the databases of a running system into FILE, which must not be there yet.
 

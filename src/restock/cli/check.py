@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from restock.cli.options import data_dir_option
 from restock.cli.weaknesses import weak_files, weak_settings
 from restock.kernel.settings import Setting, SettingsError, describe, environment, load
 from restock.system import PARTS
@@ -22,14 +23,7 @@ OF_THE_COMMAND = {
 
 @click.command()
 @click.argument("services", nargs=-1, type=click.Choice(list(PARTS)))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="The data directory whose secrets are looked at, where there is one.",
-)
+@data_dir_option("The data directory whose secrets are looked at, where there is one.")
 @click.option(
     "--private-network",
     is_flag=True,

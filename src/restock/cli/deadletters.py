@@ -14,6 +14,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from restock.cli.options import data_dir_option
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
@@ -44,14 +45,7 @@ class DeadLetter:
         return str(found.get("id", "")) if isinstance(found, dict) else ""
 
 
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="The system meant, unless RESTOCK_NATS_URL names a NATS server.",
-)
+of_system = data_dir_option("The system meant, unless RESTOCK_NATS_URL names a NATS server.")
 
 
 @click.group()
@@ -64,7 +58,7 @@ def deadletters() -> None:
 
 
 @deadletters.command("list")
-@data_dir_option
+@of_system
 def list_(data_dir: Path) -> None:
     """List the dead letters, oldest first: number, service, subject, event, error."""
     for letter in _run(_all(data_dir)):
@@ -75,7 +69,7 @@ def list_(data_dir: Path) -> None:
 
 
 @deadletters.command()
-@data_dir_option
+@of_system
 @click.argument("numbers", nargs=-1, metavar="[NUMBER|EVENT-ID]...")
 def replay(data_dir: Path, numbers: tuple[str, ...]) -> None:
     """Publish dead letters again, all of them if none is named, and remove them from the list.

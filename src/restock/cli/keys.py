@@ -12,6 +12,7 @@ import click
 
 from restock import system
 from restock.cli.account import DATABASE_URL, REFUSALS, database_url, why
+from restock.cli.options import data_dir_option
 from restock.engines.failures import EngineError
 from restock.kernel.database import DatabaseAway
 from restock.kernel.settings import SettingsError, load
@@ -28,14 +29,7 @@ def keys() -> None:
     is_flag=True,
     help="Take every key away: no token signed so far is good, clients refresh theirs.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help=f"The system meant, unless {DATABASE_URL} names auth's database.",
-)
+@data_dir_option(f"The system meant, unless {DATABASE_URL} names auth's database.")
 def rotate(compromised: bool, data_dir: Path) -> None:
     """Have the next key sign from now on; nobody notices.
 

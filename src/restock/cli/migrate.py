@@ -9,6 +9,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from restock.cli.databases import owner_url
+from restock.cli.options import data_dir_option
 from restock.engines.dumps import why
 from restock.engines.failures import EngineError
 from restock.engines.local import environment_of
@@ -25,14 +26,7 @@ DATABASES = [name for name, part in PARTS.items() if part.database]
 
 @click.command()
 @click.argument("services", nargs=-1, type=click.Choice(DATABASES))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="The system meant, for engines that no setting names.",
-)
+@data_dir_option("The system meant, for engines that no setting names.")
 def migrate(services: tuple[str, ...], data_dir: Path) -> None:
     """Migrate the databases of SERVICES, of all four if none is named.
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from restock.cli.backup import FORMAT, MANIFEST, ORDER, Dumped, Manifest, end_when_told
 from restock.cli.databases import given_url, owner_variable
+from restock.cli.options import data_dir_option
 from restock.engines import dumps
 from restock.engines.cluster import ELSEWHERE
 from restock.engines.datadir import CLAIMED, MARKER, UNFINISHED, DataDir
@@ -37,14 +38,7 @@ UNREADABLE += (EOFError, LookupError, RuntimeError, ValueError, zlib.error)
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="An empty directory, for databases that no setting names.",
-)
+@data_dir_option("An empty directory, for databases that no setting names.")
 def restore(file: Path, data_dir: Path) -> None:
     """Restore the backup in FILE into an empty data directory, then bring it up to date.
 

@@ -7,20 +7,14 @@ from typing import Any
 import click
 
 from restock.cli.health import ask_health
+from restock.cli.options import data_dir_option
 from restock.engines.failures import EngineError
 from restock.engines.local import read_facts
 from restock.engines.processes import Records
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="Where the system keeps everything.",
-)
+@data_dir_option("Where the system keeps everything.")
 def status(data_dir: Path) -> None:
     """Show each process of the system running on a data directory and its health.
 

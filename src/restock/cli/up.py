@@ -11,6 +11,7 @@ import click
 from restock.cli.addresses import Addresses, bind_services, plan
 from restock.cli.exposure import exposure
 from restock.cli.local_system import LocalSystem, StartFailed
+from restock.cli.options import data_dir_option
 from restock.cli.story import Story
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, PortTaken
@@ -20,14 +21,7 @@ PATIENCE_S = 5.0
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".restock"),
-    envvar="RESTOCK_DATA_DIR",
-    show_default=True,
-    help="Where everything is kept.",
-)
+@data_dir_option("Where everything is kept.")
 @click.option(
     "--port-offset",
     type=click.IntRange(min=0, max=65535),
