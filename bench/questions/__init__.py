@@ -17,6 +17,7 @@ from bench.questions import (
     read_limit,
     sockets,
     start,
+    walls,
 )
 from bench.stage import Stage
 
@@ -32,6 +33,7 @@ QUESTIONS: dict[str, Question] = {
     "change-limit": change_limit.ask,
     "read-limit": read_limit.ask,
     "batch": batch.ask,
+    "walls": walls.ask,
     "gateway": gateway.ask,
     "sockets": sockets.ask,
     "growth": growth.ask,

@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
-from argon2 import PasswordHasher
 
+from restock.auth.hashing import Hashing
 from restock.engines.postgres import PostgresEngine
 from restock.kernel.identity import Keys, read_jwks
 from tests.auth.held import Held
@@ -119,7 +119,7 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Held]]:
 
     def hold_hashing() -> Held:
         works.append(Held())
-        monkeypatch.setattr(PasswordHasher, "hash", works[-1])
+        monkeypatch.setattr(Hashing, "hash", works[-1])
         return works[-1]
 
     yield hold_hashing

@@ -1,14 +1,14 @@
 """Strangers at the door: sign-ins from addresses of their own choice, and what was hashed."""
 
-import threading
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 
+from restock.auth.hashing import Hashing as Process
 from tests.auth.conftest import PASSWORD, Auth
 from tests.fixtures.running import Answered
 
@@ -97,23 +97,23 @@ class Hashing:
 
     def __init__(self) -> None:
         self.looked_at = 0
-        self.gate = threading.Event()
+        self.gate = asyncio.Event()
         self.gate.set()
-        self.held = threading.Event()
+        self.held = asyncio.Event()
 
     @contextmanager
     def watched(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        verify = PasswordHasher.verify
+        verify = Process.verify
 
-        def watch(hasher: PasswordHasher, stored: str, password: str) -> bool:
+        async def watch(process: Process, stored: str, password: str) -> bool:
             self.looked_at += 1
             if password == PASSWORD and not self.gate.is_set():
                 self.held.set()
-                self.gate.wait(30)
-            return verify(hasher, stored, password)
+                await asyncio.wait_for(self.gate.wait(), 30)
+            return await verify(process, stored, password)
 
         with monkeypatch.context() as patch:
-            patch.setattr(PasswordHasher, "verify", watch)
+            patch.setattr(Process, "verify", watch)
             try:
                 yield
             finally:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from restock.auth import passwords
+from restock.auth import hashing
 from tests.auth.conftest import StartAuth
 from tests.auth.guessing import STRANGER, guess, settle
 from tests.fixtures.figures import Figures
@@ -91,7 +91,7 @@ def test_what_the_sign_test_surely_sees() -> None:
 async def test_a_sign_in_takes_its_time_for_nobody_too(
     start_auth: StartAuth, figures: Figures, monkeypatch: pytest.MonkeyPatch, pairs: int
 ) -> None:
-    monkeypatch.setattr(passwords, "NICENESS", 0)  # whatever else runs here shall not be waited for
+    monkeypatch.setattr(hashing, "NICENESS", 0)  # whatever else runs here shall not be waited for
     auth = await start_auth(guesses_account="1000000", guesses_address="1000000")
     await settle(auth, "ada@example.org")
     found = await same_time(

@@ -6,7 +6,8 @@ import jwt
 import pytest
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 
-from restock.auth.passwords import PARAMETERS
+from restock.auth.hasher import PARAMETERS
+from restock.auth.hashing import Hashing
 from tests.auth.conftest import PASSWORD, Auth, StartAuth
 from tests.fixtures.running import Answered
 
@@ -81,13 +82,13 @@ async def test_the_same_work_is_done_for_nobody(
 ) -> None:
     await auth.newcomer()
     work: list[Parameters] = []
-    verify = PasswordHasher.verify
+    verify = Hashing.verify
 
-    def spy(self: PasswordHasher, stored: str, password: str) -> bool:
+    async def spy(self: Hashing, stored: str, password: str) -> bool:
         work.append(extract_parameters(stored))
-        return verify(self, stored, password)
+        return await verify(self, stored, password)
 
-    monkeypatch.setattr(PasswordHasher, "verify", spy)
+    monkeypatch.setattr(Hashing, "verify", spy)
     await auth.login("ada@example.org", "another password")
     await auth.login("nobody@example.org", "another password")
     assert work == [PARAMETERS, PARAMETERS]

@@ -1,15 +1,16 @@
-"""Hashing passwords, in a pool that does not grow."""
+"""Passwords: right, wrong, and no more at once than there is room for."""
 
 import asyncio
-import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
 from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 
 from restock.auth.faults import TooManySignIns
-from restock.auth.passwords import NICENESS, PARAMETERS, Passwords, hash_password
+from restock.auth.hasher import PARAMETERS
+from restock.auth.hashing import Hashing
+from restock.auth.passwords import Passwords, hash_password
 from tests.auth.held import Held
 
 PASSWORD = "correct horse battery"
@@ -24,9 +25,9 @@ WEAKER = Parameters(
 )
 
 
-@pytest.fixture
-def passwords() -> Iterator[Passwords]:
-    with Passwords(threads=2, queue=8) as opened:
+@pytest_asyncio.fixture
+async def passwords() -> AsyncIterator[Passwords]:
+    async with Passwords(threads=2, queue=8) as opened:
         yield opened
 
 
@@ -65,13 +66,13 @@ async def test_without_an_account_nothing_is_right_and_the_same_work_is_done(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Parameters] = []
-    verify = PasswordHasher.verify
+    verify = Hashing.verify
 
-    def spy(self: PasswordHasher, stored: str, password: str) -> bool:
+    async def spy(self: Hashing, stored: str, password: str) -> bool:
         seen.append(extract_parameters(stored))
-        return verify(self, stored, password)
+        return await verify(self, stored, password)
 
-    monkeypatch.setattr(PasswordHasher, "verify", spy)
+    monkeypatch.setattr(Hashing, "verify", spy)
     stored = await passwords.hash(PASSWORD)
     assert not (await passwords.check(stored, "something else")).right
     assert not (await passwords.check(None, "something else")).right
@@ -97,10 +98,10 @@ async def test_a_hash_that_cannot_be_read_is_wrong(passwords: Passwords) -> None
     assert not (await passwords.check("$argon2id$v=19$broken", PASSWORD)).right
 
 
-@pytest.fixture
-def crowded() -> Iterator[Passwords]:
-    """A pool for two with room for three to wait."""
-    with Passwords(threads=2, queue=3) as pool:
+@pytest_asyncio.fixture
+async def crowded() -> AsyncIterator[Passwords]:
+    """For two at once, with room for three to wait."""
+    async with Passwords(threads=2, queue=3) as pool:
         yield pool
 
 
@@ -116,7 +117,7 @@ async def test_beyond_the_queue_a_caller_is_refused_at_once(
     assert int(refused.value.headers["Retry-After"]) >= 1
     held.gate.set()
     assert await asyncio.gather(*waiting) == ["hash"] * 5
-    assert held.most <= 2, "no more threads than were asked for"
+    assert held.most <= 2, "no more at once than were asked for"
     assert await crowded.hash(PASSWORD) == "hash", "there is room again"
 
 
@@ -137,7 +138,7 @@ async def test_who_would_be_refused_is_told_before_anything_else(
 
 
 async def test_those_refused_together_do_not_come_back_together(hold: Callable[[], Held]) -> None:
-    with Passwords(threads=1, queue=0) as pool:
+    async with Passwords(threads=1, queue=0) as pool:
         held = hold()
         waiting = asyncio.create_task(pool.hash(PASSWORD))
         await held.begun()
@@ -149,21 +150,6 @@ async def test_those_refused_together_do_not_come_back_together(hold: Callable[[
         held.gate.set()
         await waiting
     assert told == {2, 3, 4}
-
-
-async def test_hashing_comes_after_everything_else(
-    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each thread that hashes steps back, and only they do."""
-
-    def niceness(*_: object) -> str:
-        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    own = int(niceness())
-    monkeypatch.setattr(PasswordHasher, "hash", niceness)
-    found = {await passwords.hash(PASSWORD) for _ in range(4)}
-    assert found == {str(NICENESS)}
-    assert int(niceness()) == own < NICENESS
 
 
 async def test_who_gives_up_waiting_makes_room(

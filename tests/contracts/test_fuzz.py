@@ -40,6 +40,14 @@ NOT_IN_A_SCHEMA = {
     "The part after the @ is an address, not a host name",
 }
 
+CHECKS = {
+    "allow_header_conformance", "content_type_conformance", "ensure_resource_availability",
+    "ignored_auth", "missing_required_header", "negative_data_rejection", "not_a_server_error",
+    "object_level_authorization", "positive_data_acceptance", "response_headers_conformance",
+    "response_schema_conformance", "status_code_conformance", "unsupported_method",
+    "use_after_free",
+}  # fmt: skip
+
 # So much of the operations is done at least once, by luck more in a longer run. What takes much
 # luck: a password, a file's name, an edit of the right half.
 DONE_AT_LEAST = 0.75
@@ -52,6 +60,7 @@ class Heard:
     failures: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    checks: set[str] = field(default_factory=set)  # that looked at an answer
 
     def note(self, event: Any) -> None:
         if isinstance(event, events.ScenarioFinished):
@@ -69,6 +78,7 @@ class Heard:
                     self.answers[label, interaction.response.status_code] += 1
         for case_id, checks in recorder.checks.items():
             for check in checks:
+                self.checks.add(check.name)
                 if check.failure_info is not None:
                     failure = check.failure_info.failure
                     answer = recorder.interactions[case_id].response
@@ -202,6 +212,7 @@ async def test_every_answer_is_a_documented_one(
         operations, heard = await asyncio.to_thread(_run, config)
     figures.add("schemathesis cases", heard.answers.total())
     assert heard.errors == []
+    assert heard.checks >= CHECKS
     assert not heard.failures, heard.report()
     assert heard.asked == operations
     assert len(heard.done) >= DONE_AT_LEAST * len(operations), "it got nowhere"

@@ -57,6 +57,12 @@ def test_each_promise_is_made_once() -> None:
     assert len({promise.sentence for promise in PROMISES}) == len(PROMISES) > 50
 
 
+def test_every_name_is_read() -> None:
+    """One that is written otherwise would stand there, and nobody would look for it."""
+    written = PAGE.read_text(encoding="utf-8").count("::")
+    assert written == sum(len(promise.tests) for promise in PROMISES)
+
+
 @pytest.mark.parametrize("promise", PROMISES, ids=str)
 def test_a_promise_has_a_test(promise: Promise) -> None:
     assert promise.tests, "no test is named"

@@ -36,6 +36,13 @@ def test_envoy_accepts_it(kind: str) -> None:
     envoy.validate(envoy.configuration(Settings(**KINDS[kind])))
 
 
+@pytest.mark.parametrize("name", ["read_timeout", "write_timeout"])
+def test_nothing_ends_a_request_before_its_own_time(name: str) -> None:
+    config = envoy.configuration(Settings(**{name: 100}))
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    assert int(manager["typed_config"]["stream_idle_timeout"].removesuffix("s")) > 100
+
+
 def test_what_envoy_does_not_accept_is_said() -> None:
     config = envoy.configuration(Settings())
     config["static_resources"]["clusters"][0]["connect_timeout"] = "soon"

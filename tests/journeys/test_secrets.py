@@ -248,12 +248,15 @@ async def read_streams(canaries: Canaries, system: WholeSystem) -> None:
     credential = Credential(OPERATOR, found["RESTOCK_NATS_OPERATOR_PASSWORD"])
     client = await connect(found["RESTOCK_NATS_URL"], credential)
     jetstream = client.jetstream(timeout=10)
+    subjects = set()
     for stream in LARGEST_BYTES:
         for seq in range(1, (await jetstream.stream_info(stream)).state.last_seq + 1):
             message = await jetstream.get_msg(stream, seq=seq)
             content = (message.data or b"") + repr(message.headers).encode()
             canaries.look(f"{stream} {message.subject}", content)
+            subjects.add(message.subject)
     await client.close()
+    assert subjects >= {"auth.user.registered", "auth.session.revoked"}
 
 
 def read_processes(canaries: Canaries, system: WholeSystem) -> None:
@@ -275,7 +278,9 @@ def files_of(root: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
 
 
 def read_files(canaries: Canaries, system: WholeSystem) -> None:
-    """Nobody else may read any file; only two of ours hold secrets."""
+    """Nobody else may read any file; only two of ours hold secrets, and there they are found."""
+    for own in OWN_FILES:
+        assert canaries.held_by((system.root / own).read_bytes()), own
     open_to_others = []
     for name, path, found in files_of(system.root):
         mode = stat.S_IMODE(found.st_mode)

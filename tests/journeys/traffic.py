@@ -23,7 +23,7 @@ REST_S = 0.05  # between two requests of one client, so that two cores have time
 
 @dataclass(frozen=True)
 class Said:
-    """One answer. Status 0 is none at all."""
+    """One answer. Status 0 is none at all, or one that broke off: `code` says how."""
 
     kind: str
     status: int
@@ -72,8 +72,8 @@ class Traffic:
                     body["code"] if problem else "",
                     answer.headers.get("retry-after"),
                 )
-        except (aiohttp.ClientError, TimeoutError):
-            said = Said(kind, 0, clock() - began)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = Said(kind, 0, clock() - began, repr(error))
         async with self._news:
             self.said.append(said)
             self._news.notify_all()

@@ -117,6 +117,30 @@ async def test_a_key_gives_the_first_answer_again(notes: RunningService) -> None
     assert await texts(notes) == ["a"]
 
 
+async def test_a_kept_answer_is_its_accounts_own(notes: RunningService) -> None:
+    """Neither a colleague nor a stranger is given it, or told by a 422 that the key was used."""
+    workspace_id, headers = new_id(), {"Idempotency-Key": "k1"}
+    tokens = [token_for(workspace_id=workspace_id) for _ in range(2)] + [token_for()]
+    for number, token in enumerate(tokens):
+        made = await notes.ask(
+            "POST", PATH, token=token, json={"text": str(number)}, headers=headers
+        )
+        assert made.status == 201
+        assert made.json["text"] == str(number)
+        assert "Idempotent-Replayed" not in made.headers
+
+
+async def test_what_is_undone_under_a_key_tells_nobody(notes: RunningService) -> None:
+    told: list[str] = []
+    async with notes.context.database.tx() as tx:
+        await tx.execute("SELECT 1")
+        tx.after_commit(lambda: told.append("undone"))
+        await tx.savepoint()
+        await tx.rollback_to_savepoint()  # as the edge does before it keeps a refusal
+        tx.after_commit(lambda: told.append("kept"))
+    assert told == ["kept"]
+
+
 async def test_a_key_is_refused_for_another_request(notes: RunningService) -> None:
     token, headers = token_for(), {"Idempotency-Key": "k1"}
     await notes.ask("POST", PATH, token=token, json={"text": "a"}, headers=headers)

@@ -90,6 +90,9 @@ def test_quantities_are_written_as_plain_numbers() -> None:
         b'{"name":"\\ud800"}',
         b'{"name":"\x00"}',
         b'{"lines":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+        b'{"name":"a","name":"a"}',
+        b'{"name":"a","\\u006eame":"a"}',  # the same name, written otherwise
+        b'{"name":"a","lines":[{"amount":1},{"amount":1,"amount":2}]}',
     ],
 )
 def test_what_is_not_json_is_malformed(body: bytes) -> None:

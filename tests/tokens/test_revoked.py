@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.fixtures.figures import Figures
 from tests.fixtures.whole_system import WholeSystem
 from tests.tokens.conftest import WORKERS
+from tests.tokens.people import PASSWORD
 from tests.tokens.places import (
     REFUSED,
     Door,
@@ -24,7 +25,6 @@ from tests.tokens.places import (
     sockets,
     status,
 )
-from tests.tokens.traffic import PASSWORD
 
 AT_ONCE = 4  # connections of a poll, each its own: two workers share a port
 WITHIN_S = 1.0

@@ -159,15 +159,20 @@ async def test_an_inactive_vendor_still_answers_what_it_was_asked(desk):
 
 
 async def test_many_answering_at_once_take_one_step(desk):
-    seller = account()
-    request = await desk.opened(account(), await desk.registered(seller))
+    """Over and over: the first ones may come one by one, as connections are made for them."""
+    seller, rounds = account(), 5
+    vendor = await desk.registered(seller)
     colleagues = [account(workspace_id=seller.workspace_id) for _ in range(16)]
-    answers = await asyncio.gather(*(desk.step(who, request, "responded") for who in colleagues))
-    assert Counter(answer.status for answer in answers) == {200: 1, 409: 15}
-    assert {a.json["current"] for a in answers if a.status == 409} == {"responded"}
-    assert await desk.count("request_steps") == 2
+    for _ in range(rounds):
+        request = await desk.opened(account(), vendor)
+        answers = await asyncio.gather(
+            *(desk.step(who, request, "responded") for who in colleagues)
+        )
+        assert Counter(answer.status for answer in answers) == {200: 1, 409: 15}
+        assert {a.json["current"] for a in answers if a.status == 409} == {"responded"}
+    assert await desk.count("request_steps") == 2 * rounds
     subjects = [row["subject"] for row in await desk.events()]
-    assert subjects.count("vendor.request.responded") == 1
+    assert subjects.count("vendor.request.responded") == rounds
 
 
 async def test_steps_racing_each_other_stay_in_order_and_dated_in_order(desk):

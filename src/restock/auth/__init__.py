@@ -7,10 +7,10 @@ Serves     /api/auth: register, login, refresh, verify, logout, logout-all, sess
 Publishes  auth.user.registered, auth.session.revoked.
 Consumes   nothing.
 
-Beside the files of every service: `passwords.py` (argon2id in bounded threads), `guesses.py` (what
-failed sign-ins are counted by), `keys.py` (the keys that sign), `tokens.py` (access and refresh
-tokens), `resources.py` (what is open while it runs), `operator.py` (what a command does without
-HTTP).
+Beside the files of every service: `passwords.py` (argon2id, bounded), `hashing.py` (the process
+that hashes), `hasher.py` (the program in it), `guesses.py` (what failed sign-ins are counted by),
+`keys.py` (the keys that sign), `tokens.py` (access and refresh tokens), `resources.py` (what is
+open while it runs), `operator.py` (what a command does without HTTP).
 """
 
 from restock.auth.operations import forget_failures, forget_places, forget_sessions

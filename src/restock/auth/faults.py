@@ -39,3 +39,10 @@ class TooManySignIns(Unavailable):
 
     code = "auth.too_many_sign_ins"
     title = "Too many people are signing in at this moment: try again"
+
+
+class HashingAway(Unavailable):
+    """The process that hashes has died again and again, or can't be started."""
+
+    code = "auth.hashing_away"
+    title = "Passwords can't be checked at this moment: try again"

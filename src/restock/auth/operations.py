@@ -85,7 +85,8 @@ async def register(
 ) -> SignedIn:
     """Make an account with its first workspace, and sign it in.
 
-    Raises Invalid for what isn't an e-mail address or a name, EmailTaken, TooManySignIns.
+    Raises Invalid for what isn't an e-mail address or a name, EmailTaken, TooManySignIns,
+    HashingAway.
     """
     _require(email, name)
     # before the first statement: neither holds a connection of this transaction
@@ -111,7 +112,7 @@ async def login(
     """Sign in with a password.
 
     Raises WrongCredentials, the same after the same work for an unknown account and for a wrong
-    password; TooManyGuesses, alike for both; and TooManySignIns.
+    password; TooManyGuesses, alike for both; TooManySignIns and HashingAway.
     """
     resources.passwords.require_room()
     guess = resources.guesses.of(email, device.address)

@@ -1,4 +1,4 @@
-"""What auth keeps open while it runs: keys, token makers and the threads that hash passwords."""
+"""What auth keeps open while it runs: keys, token makers and the process that hashes passwords."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def open_resources(context: Context) -> AsyncIterator[Resources]:
             for name in (REFRESH_SECRET, GUESS_SECRET)
         ]
     passwords = Passwords(threads=settings.password_threads, queue=settings.password_queue)
-    with passwords:
+    async with passwords:
         yield Resources(
             database=context.database,
             passwords=passwords,

@@ -7,6 +7,7 @@ from restock.auth.domain import Device, device_of
 from restock.auth.faults import (
     BadRefreshToken,
     EmailTaken,
+    HashingAway,
     SessionNotFound,
     TooManyGuesses,
     TooManySignIns,
@@ -39,7 +40,7 @@ KEYS_KEPT = {"Cache-Control": "public, max-age=60"}
     answers=201,
     public=True,
     key=None,
-    faults=(EmailTaken, TooManySignIns),
+    faults=(EmailTaken, TooManySignIns, HashingAway),
     summary="Make an account and sign it in",
 )
 async def register(
@@ -62,7 +63,7 @@ async def register(
     "/api/auth/login",
     public=True,
     key=None,
-    faults=(WrongCredentials, TooManyGuesses, TooManySignIns),
+    faults=(WrongCredentials, TooManyGuesses, TooManySignIns, HashingAway),
     summary="Sign in",
 )
 async def login(

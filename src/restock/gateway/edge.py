@@ -82,6 +82,7 @@ def _trust(settings: Settings) -> dict[str, Any]:
 
 
 def _strictness(settings: Settings) -> dict[str, Any]:
+    longest = max(settings.read_timeout, settings.write_timeout)
     return {
         "normalize_path": True,
         "merge_slashes": True,
@@ -89,7 +90,7 @@ def _strictness(settings: Settings) -> dict[str, Any]:
         "max_request_headers_kb": 32,
         "request_headers_timeout": f"{settings.headers_timeout}s",
         "request_timeout": f"{settings.body_timeout}s",
-        "stream_idle_timeout": f"{max(30, settings.write_timeout + 5)}s",
+        "stream_idle_timeout": f"{max(30, longest + 5)}s",
         "common_http_protocol_options": {
             "idle_timeout": f"{settings.idle_timeout}s",
             "max_headers_count": 64,

@@ -85,6 +85,7 @@ REFUSALS: tuple[Refusal, ...] = (
         status=502,
         code="gateway.service_failed",
         title="The service did not answer properly",
+        headers=_RETRY_SOON,
     ),
     Refusal(
         status=503,

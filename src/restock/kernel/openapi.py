@@ -27,7 +27,10 @@ ABOUT = """\
 Answers to a path that is not listed are 404, to a method that is not listed of one that is 405,
 with the methods there are in `Allow`; OPTIONS is answered with them (204). Each is a `Problem`.
 """
-BODY = "JSON in UTF-8; it is read as that whatever its Content-Type says."
+BODY = (
+    "JSON in UTF-8; it is read as that whatever its Content-Type says. In an object each name "
+    "stands once."
+)
 
 PROBLEM: dict[str, Any] = {
     "type": "object",

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from restock.kernel import idempotency, inbox, outbox
+from restock.kernel.answering import WholeAnswers
 from restock.kernel.bus import Bus, Consumers
 from restock.kernel.database import PURGED_AT_ONCE, Database, DatabaseAway, TablesWatch
 from restock.kernel.identity import TokenVerifier, keys_at
@@ -50,7 +51,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 loop="none",
-                http="httptools",
+                http=WholeAnswers,
                 ws=websocket,
                 ws_ping_interval=None,
                 ws_per_message_deflate=False,

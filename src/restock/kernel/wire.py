@@ -4,6 +4,7 @@ Request shapes descend from `Wire`, answers from `Answer`. A quantity is a JSON 
 else: it is read into a Decimal digit by digit, never through a binary float.
 """
 
+import json
 from collections.abc import Hashable
 from datetime import datetime
 from decimal import Decimal
@@ -52,7 +53,7 @@ Change = Annotated[Quantity, Meta(extra_json_schema={"not": {"const": 0}})]
 
 
 class MalformedBody(Malformed):
-    """What arrived isn't JSON at all, or is nested beyond reading (400)."""
+    """What arrived isn't JSON at all, is nested beyond reading, or has a name twice (400)."""
 
 
 class InvalidBody(Invalid):
@@ -67,11 +68,12 @@ def encode(content: Any) -> bytes:
 def decode(raw: bytes, kind: type[T]) -> T:
     """Read a body of one kind.
 
-    Raises MalformedBody for what isn't JSON and InvalidBody, with a pointer to the field, for
-    JSON of another shape.
+    Raises MalformedBody for what isn't JSON, or can be read in more than one way, and InvalidBody,
+    with a pointer to the field, for JSON of another shape.
     """
     try:
         decoded: T = _decoder(cast(Hashable, kind)).decode(raw)
+        _names_once.decode(raw.decode())
     except msgspec.ValidationError as error:
         _must_be_json(raw)
         raise _invalid(str(error)) from error
@@ -130,6 +132,12 @@ def read_quantity(value: Any) -> Quantity:
     return Quantity(plain(round(number, QUANTITY_PLACES)))
 
 
+def _refuse_twice(members: list[tuple[str, Any]]) -> None:
+    """Of a name that is there twice every reader takes another one: we would the last."""
+    if len(members) > 1 and len(dict(members)) != len(members):
+        raise ValueError("a name twice")
+
+
 def _must_be_json(raw: bytes) -> Any:
     try:
         return _reader.decode(raw)
@@ -170,3 +178,5 @@ def _escape(name: str) -> str:
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _reader = msgspec.json.Decoder(float_hook=_read_number)
+# only names count: numbers, of whatever length, stay as they are written
+_names_once = json.JSONDecoder(object_pairs_hook=_refuse_twice, parse_int=str, parse_float=str)

@@ -18,8 +18,9 @@ CREATE INDEX items_category ON items (workspace_id, category_key, id) WHERE arch
 
 -- For whom the service says a statement runs, just before it (decision 0020). The policies below
 -- compare every row with it; the owner of the tables is not held by them. What wasn't said is NULL
--- or nothing, which equals no row. They stand in parentheses with SELECT in every policy, so that
--- they are evaluated once a statement and not once a row.
+-- or nothing, which equals no row. In parentheses with SELECT they are evaluated once a statement
+-- and not once a row. Bare is cheaper where statements name the same column themselves: PostgreSQL
+-- then compares the two values before it starts.
 CREATE FUNCTION its_workspace() RETURNS uuid LANGUAGE sql STABLE
     RETURN nullif(current_setting('restock.workspace', true), '')::uuid;
 CREATE FUNCTION its_accounts() RETURNS uuid[] LANGUAGE sql STABLE
@@ -28,9 +29,9 @@ CREATE FUNCTION for_everybody() RETURNS boolean LANGUAGE sql STABLE
     RETURN current_setting('restock.everybody', true) = 'yes';
 
 ALTER TABLE items ENABLE ROW LEVEL SECURITY;
-CREATE POLICY items_wall ON items USING (workspace_id = (SELECT its_workspace()));
+CREATE POLICY items_wall ON items USING (workspace_id = its_workspace());
 ALTER TABLE ledger ENABLE ROW LEVEL SECURITY;
-CREATE POLICY ledger_wall ON ledger USING (workspace_id = (SELECT its_workspace()));
+CREATE POLICY ledger_wall ON ledger USING (workspace_id = its_workspace());
 
 -- Old answers are forgotten for everybody at once.
 ALTER TABLE kept_answers ENABLE ROW LEVEL SECURITY;

@@ -21,7 +21,7 @@ def kid_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-class Traffic:
+class People:
     """`run` a few; `kids` are those of the keys that signed for them, in the order they came."""
 
     def __init__(self, system: WholeSystem, http: aiohttp.ClientSession, workers: int) -> None:

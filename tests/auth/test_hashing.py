@@ -1,0 +1,270 @@
+"""The process that hashes: it comes after everything else, may die, and is never left behind."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from argon2 import PasswordHasher
+
+from restock.auth import hasher, hashing
+from restock.auth.faults import HashingAway
+from restock.auth.hasher import PARAMETERS
+from restock.auth.hashing import NICENESS, Hashing
+from restock.engines.processes import mark
+
+PASSWORD = "correct horse battery"
+STORED = PasswordHasher.from_parameters(PARAMETERS).hash(PASSWORD)
+WORKER = f"""
+import asyncio, sys, uvloop
+from restock.auth.hashing import Hashing
+
+async def main():
+    hashing = Hashing(threads=2)
+    while True:
+        await asyncio.gather(*(hashing.hash({PASSWORD!r}) for _ in range(4)))
+        print("hashed", flush=True)
+        await asyncio.sleep(float(sys.argv[1]))
+
+uvloop.run(main())
+"""
+
+
+@pytest_asyncio.fixture
+async def process() -> AsyncIterator[Hashing]:
+    opened = Hashing(threads=2)
+    yield opened
+    await opened.close()
+    assert children() == []
+
+
+def children(pid: int | None = None) -> list[int]:
+    """The processes that hash for this one."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):  # or a zombie
+            if "hasher.py" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
+def child() -> int:
+    (pid,) = children()
+    return pid
+
+
+def told(pid: int, name: str) -> bytes:
+    """What the kernel tells of a process; nothing where it doesn't."""
+    path = Path(f"/proc/{pid}/{name}")
+    return path.read_bytes() if path.exists() else b""
+
+
+async def met(condition: object, timeout_s: float = 30) -> None:
+    """Wait until what is called gives something true."""
+    assert callable(condition)
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_all_of_it_comes_after_everything_else(process: Hashing) -> None:
+    """Each of its threads, and where processors are shared out among sessions, its session."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    await asyncio.gather(*(process.hash(PASSWORD) for _ in range(4)))
+    threads = [thread.id for thread in psutil.Process(child()).threads()]
+    assert len(threads) == 2
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {own + NICENESS}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    assert told(child(), "autogroup").split()[1:] in ([], [b"nice", str(NICENESS).encode()])
+
+
+def test_who_may_not_step_back_yet_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers start theirs together, and Linux lets few do so at once that aren't root's."""
+    tries = [BlockingIOError(), BlockingIOError(), None]
+    session = StringIO()
+
+    def opened(path: str, _mode: str) -> StringIO:
+        assert path == "/proc/self/autogroup"
+        if error := tries.pop(0):
+            raise error
+        return session
+
+    monkeypatch.setattr(hasher, "open", opened, raising=False)
+    monkeypatch.setattr(os, "nice", lambda _niceness: None)
+    monkeypatch.setattr(session, "close", lambda: None)
+    monkeypatch.setattr(hasher, "SESSION_PAUSE_S", 0)
+    hasher.step_back(NICENESS)
+    assert session.getvalue() == str(NICENESS)
+    assert tries == []
+
+
+async def test_nobody_reads_secrets_off_it(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, own[1]))  # as the command does
+    monkeypatch.setenv("RESTOCK_AUTH_DATABASE_URL", "postgresql://canary")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    stored = await process.hash(PASSWORD)
+    for words in (told(child(), "environ"), told(child(), "cmdline")):
+        for secret in (b"canary", PASSWORD.encode(), stored.encode()):
+            assert secret not in words
+    assert psutil.Process(child()).num_fds() == 3
+    assert resource.prlimit(child(), resource.RLIMIT_CORE)[0] == 0
+    resource.setrlimit(resource.RLIMIT_CORE, own)
+
+
+async def test_one_that_is_killed_costs_nobody_an_answer(process: Hashing) -> None:
+    right = [asyncio.create_task(process.verify(STORED, PASSWORD)) for _ in range(10)]
+    wrong = [asyncio.create_task(process.verify(STORED, "a guess")) for _ in range(10)]
+    hashes = [asyncio.create_task(process.hash(PASSWORD)) for _ in range(2)]
+    killed = set()
+    for _ in range(2):
+        await met(lambda: set(children()) - killed)
+        await asyncio.sleep(0.05)
+        (victim,) = set(children()) - killed
+        killed.add(victim)
+        os.kill(victim, signal.SIGKILL)
+    assert await asyncio.gather(*right) == [True] * 10
+    assert await asyncio.gather(*wrong) == [False] * 10
+    for made in await asyncio.gather(*hashes):
+        assert await process.verify(made, PASSWORD)
+    assert child() not in killed
+
+
+async def test_one_without_memory_calls_no_password_wrong() -> None:
+    """It isn't a guess that failed; another one looks again."""
+    process = Hashing(threads=1)
+    try:
+        await process.hash(PASSWORD)
+        starved = child()
+        most = psutil.Process(starved).memory_info().vms + 2**22  # a hash takes 19 MiB
+        resource.prlimit(starved, resource.RLIMIT_AS, (most, most))
+        assert await process.verify(STORED, PASSWORD)
+        assert child() != starved
+    finally:
+        await process.close()
+
+
+async def test_one_that_always_dies_is_given_up(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each caller is told, and it isn't started as often as the processor can."""
+    begun = []
+    started = hashing._started
+
+    async def watched(threads: int) -> hashing._Process:
+        begun.append(time.monotonic())
+        return await started(threads)
+
+    monkeypatch.setattr(hashing, "_started", watched)
+    monkeypatch.setattr(hashing, "START_EVERY_S", 0.1)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    asked = (process.verify(STORED, PASSWORD) for _ in range(20))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {HashingAway}
+    assert HashingAway().status == 503
+    assert int(HashingAway().headers["Retry-After"]) >= 1
+    # one that dies before the next in line has looked at it is not for him
+    assert len(begun) < len(answers), "those who wait share one"
+    assert all(late - early > 0.05 for early, late in pairwise(begun))
+    monkeypatch.setattr(sys, "executable", "/bin/nothing-here")
+    with pytest.raises(HashingAway):
+        await process.verify(STORED, PASSWORD)
+    monkeypatch.undo()
+    assert await process.verify(STORED, PASSWORD), "it is there again"
+
+
+async def test_one_that_is_stuck_is_replaced(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await process.hash(PASSWORD)
+    stuck = child()
+    os.kill(stuck, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "STUCK_AFTER_S", 0.2)
+        with pytest.raises(HashingAway):
+            await process.verify(STORED, PASSWORD)
+    assert await process.verify(STORED, PASSWORD)
+    assert child() != stuck
+
+
+async def test_one_that_is_stuck_ends_with_its_worker(process: Hashing) -> None:
+    await process.hash(PASSWORD)
+    os.kill(child(), signal.SIGSTOP)
+    waiting = asyncio.create_task(process.hash(PASSWORD))
+    await asyncio.sleep(0)
+    await process.close()
+    with pytest.raises(HashingAway):
+        await waiting
+
+
+async def test_it_is_there_while_it_is_needed(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert children() == []
+    monkeypatch.setattr(hashing, "REST_S", 0.1)
+    for _ in range(2):
+        assert await process.verify(STORED, PASSWORD)
+        await met(lambda: not children())
+
+
+async def test_one_that_is_stopped_holds_up_no_end(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its own, when nobody needs it, nor that of its worker, which waits for it."""
+    monkeypatch.setattr(hashing, "REST_S", 0.1)
+    await process.hash(PASSWORD)
+    os.kill(child(), signal.SIGSTOP)
+    await met(lambda: not children())
+
+
+async def test_signals_for_all_are_not_for_it(
+    process: Hashing, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal's Ctrl-C doesn't reach it; what stops a group of processes at once, it ignores."""
+    await process.hash(PASSWORD)
+    before = child()
+    assert os.getsid(before) == before
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(before, number)
+    assert await process.verify(STORED, PASSWORD)
+    assert child() == before
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("pause", ["0", "3600"], ids=["busy", "idle"])
+async def test_it_ends_with_a_killed_worker(pause: str) -> None:
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, pause, stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"hashed\n"
+    (left,) = children(worker.pid)
+    worker.kill()
+    await worker.wait()
+    await met(lambda: mark(left) is None)
+
+
+async def test_one_that_was_stopped_ends_when_it_goes_on() -> None:
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, "3600", stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"hashed\n"
+    (left,) = children(worker.pid)
+    os.kill(left, signal.SIGSTOP)
+    worker.kill()
+    await worker.wait()
+    os.kill(left, signal.SIGCONT)
+    await met(lambda: mark(left) is None)
