@@ -37,7 +37,7 @@ test: setup ## every test but the long ones
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
 test-long: setup ## the long tests: recorded days replayed, processes killed meanwhile
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -m "long or counted" $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types, borders, tidy rules, contracts: changes nothing
 	$(BIN)/ruff format --check .

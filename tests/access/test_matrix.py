@@ -26,6 +26,7 @@ SHOWING = {
 TENANTS = [line for line in LINES if line.service != "gateway"]
 
 
+@pytest.mark.counted
 def test_every_operation_has_its_line_and_every_line_its_operation(figures: Figures) -> None:
     lines = {(line.service, line.name.partition(":")[0]) for line in LINES}
     assert {(operation.service, operation.name) for operation in OPERATIONS} == lines
@@ -40,6 +41,7 @@ def test_what_needs_no_token_is_listed() -> None:
     assert found == allowed == PUBLIC
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("line", TENANTS, ids=str)
 async def test_each_caller_gets_what_the_policy_says(
     stage: Stage, line: Line, figures: Figures

@@ -58,6 +58,7 @@ async def works(tried: Tried, token: str) -> None:
     assert set((await tried.socket(token)).values()) == {CONNECT}
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 async def test_a_forged_token_is_refused_everywhere(
     tried: Tried, genuine: Genuine, figures: Figures, forge: Forge
