@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from restock.cli.backup import ORDER
 from restock.cli.databases import owner_variable
 from restock.cli.restore import fill, read_manifest, require_whole, restore
+from restock.engines.processes import Mark, Records
+from tests.cli.commands import RESTOCK, clean_environment
 from tests.cli.contents import Urls
 
 NOBODY: Urls = dict.fromkeys(ORDER, "")
@@ -32,3 +34,14 @@ async def refusal(*words: str, **settings: str) -> str:
     assert isinstance(refused.exception, SystemExit), refused.exception
     assert refused.exit_code == 1
     return refused.stderr
+
+
+async def begun(file: Path, place: Path) -> tuple[asyncio.subprocess.Process, Mark]:
+    """A restore into the directory, with its PostgreSQL, as soon as that is there."""
+    words = ("restore", str(file), "--data-dir", str(place))
+    process = await asyncio.create_subprocess_exec(*RESTOCK, *words, env=clean_environment())
+    records = Records(place / "run")
+    while (postgres := records.find("postgres")) is None:
+        assert process.returncode is None
+        await asyncio.sleep(0.01)
+    return process, postgres

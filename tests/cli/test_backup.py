@@ -35,12 +35,12 @@ from restock.engines import dumps
 from restock.engines.datadir import UNFINISHED, DataDir
 from restock.engines.failures import DataDirNotOurs, EngineError
 from restock.engines.nats import NatsEngine
-from restock.engines.processes import Records, alive
+from restock.engines.processes import alive
 from restock.engines.streams import connect
 from restock.kernel.revision import migrations_of
 from tests.cli.commands import RESTOCK, clean_environment, ran
 from tests.cli.contents import Urls, asked, everything
-from tests.cli.restoring import refusal, restored, settings_of
+from tests.cli.restoring import begun, refusal, restored, settings_of
 from tests.fixtures.figures import Figures
 
 TOPOLOGY = Path(__file__).parents[2] / "contracts" / "topology.toml"
@@ -252,17 +252,12 @@ async def test_no_password_on_a_command_line(make_urls) -> None:
 
 async def test_a_restore_that_was_killed_is_done_again(file: Path, scratch: Path) -> None:
     place = scratch / "killed-restore"
-    words = ("restore", str(file), "--data-dir", str(place))
-    process = await asyncio.create_subprocess_exec(*RESTOCK, *words, env=clean_environment())
-    records = Records(place / "run")
-    while (left := records.find("postgres")) is None:
-        assert process.returncode is None
-        await asyncio.sleep(0.01)
+    process, left = await begun(file, place)
     process.kill()
     await process.wait()
     with pytest.raises(DataDirNotOurs, match="run `restock restore` once more"):
         DataDir.claim(place)  # as `restock up` does at first
-    again = await ran(*words)
+    again = await ran("restore", str(file), "--data-dir", str(place))
     assert again.code == 0, again.err
     assert not alive(left)
     assert UNFINISHED not in os.listdir(place)

@@ -21,10 +21,9 @@ from restock.cli.restore import read_manifest
 from restock.engines import dumps
 from restock.engines.datadir import MARKER, UNFINISHED, DataDir
 from restock.engines.failures import EngineError
-from restock.engines.processes import Records, alive
-from tests.cli.commands import RESTOCK, clean_environment
+from restock.engines.processes import alive
 from tests.cli.contents import Urls, asked
-from tests.cli.restoring import refusal, restored, settings_of
+from tests.cli.restoring import begun, refusal, restored, settings_of
 
 BEN = (
     "INSERT INTO accounts (workspace_id, email, name, role, password_hash) "
@@ -88,12 +87,7 @@ async def test_cut_short_it_says_what_is_filled(
 
 async def test_told_to_end_it_leaves_nothing(file: Path, scratch: Path) -> None:
     place = scratch / "ended-restore"
-    words = ("restore", str(file), "--data-dir", str(place))
-    process = await asyncio.create_subprocess_exec(*RESTOCK, *words, env=clean_environment())
-    records = Records(place / "run")
-    while (left := records.find("postgres")) is None:
-        assert process.returncode is None
-        await asyncio.sleep(0.01)
+    process, left = await begun(file, place)
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 1
     assert not alive(left)
