@@ -91,7 +91,8 @@ def test_what_the_sign_test_surely_sees() -> None:
 async def test_a_sign_in_takes_its_time_for_nobody_too(
     start_auth: StartAuth, figures: Figures, monkeypatch: pytest.MonkeyPatch, pairs: int
 ) -> None:
-    monkeypatch.setattr(hashing, "NICENESS", 0)  # whatever else runs here shall not be waited for
+    # whatever else runs here shall not be waited for
+    monkeypatch.setattr(hashing, "LAST", hashing.Place(niceness=0, idle=False, patience_s=10))
     auth = await start_auth(guesses_account="1000000", guesses_address="1000000")
     await settle(auth, "ada@example.org")
     found = await same_time(

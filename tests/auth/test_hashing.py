@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from argon2 import PasswordHasher
 from restock.auth import hasher, hashing
 from restock.auth.faults import HashingAway
 from restock.auth.hasher import PARAMETERS
-from restock.auth.hashing import NICENESS, Hashing
+from restock.auth.hashing import LAST, LATE, Hashing, Place
 from restock.engines.processes import mark
 
 PASSWORD = "correct horse battery"
@@ -77,15 +78,52 @@ async def met(condition: object, timeout_s: float = 30) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_all_of_it_comes_after_everything_else(process: Hashing) -> None:
+@pytest.mark.parametrize("busy", [False, True])
+async def test_all_of_it_comes_after_everything_else(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
     """Each of its threads, and where processors are shared out among sessions, its session."""
+    place = LATE if busy else LAST
+    monkeypatch.setattr(hashing, "LAST", replace(place, patience_s=10))
     own = os.getpriority(os.PRIO_PROCESS, 0)
     await asyncio.gather(*(process.hash(PASSWORD) for _ in range(4)))
     threads = [thread.id for thread in psutil.Process(child()).threads()]
     assert len(threads) == 2
-    assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {own + NICENESS}
+    niceness = min(own + place.niceness, 19)
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in threads} == {niceness}
+    if sys.platform == "linux":
+        policy = os.SCHED_IDLE if place.idle else os.SCHED_OTHER
+        assert {os.sched_getscheduler(each) for each in threads} == {policy}
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    assert told(child(), "autogroup").split()[1:] in ([], [b"nice", str(NICENESS).encode()])
+    assert told(child(), "autogroup").split()[1:] in ([], [b"nice", str(place.niceness).encode()])
+
+
+async def test_on_a_busy_machine_it_gets_its_share(
+    process: Hashing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last in the queue may never have his turn, so the next one stands further ahead."""
+    began: list[Place] = []
+    started = hashing._started
+
+    async def watched(threads: int, place: Place) -> hashing._Process:
+        began.append(place)
+        return await started(threads, place)
+
+    monkeypatch.setattr(hashing, "_started", watched)
+    assert await process.verify(STORED, PASSWORD)
+    os.kill(slow := child(), signal.SIGSTOP)
+    answers = await asyncio.gather(*(process.verify(STORED, word) for word in (PASSWORD, "guess")))
+    assert answers == [True, False]
+    assert child() != slow
+    process._let_go()
+    await met(lambda: not children())
+    assert await process.verify(STORED, PASSWORD)
+    assert began == [LAST, LATE, LATE]
+    monkeypatch.setattr(process, "_busy_until", 0)  # it is long ago
+    process._let_go()
+    await met(lambda: not children())
+    assert await process.verify(STORED, PASSWORD)
+    assert began == [LAST, LATE, LATE, LAST]
 
 
 def test_who_may_not_step_back_yet_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +141,8 @@ def test_who_may_not_step_back_yet_tries_again(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "nice", lambda _niceness: None)
     monkeypatch.setattr(session, "close", lambda: None)
     monkeypatch.setattr(hasher, "SESSION_PAUSE_S", 0)
-    hasher.step_back(NICENESS)
-    assert session.getvalue() == str(NICENESS)
+    hasher.step_back(10, idle=False)
+    assert session.getvalue() == "10"
     assert tries == []
 
 
@@ -163,9 +201,9 @@ async def test_one_that_always_dies_is_given_up(
     begun = []
     started = hashing._started
 
-    async def watched(threads: int) -> hashing._Process:
+    async def watched(threads: int, place: Place) -> hashing._Process:
         begun.append(time.monotonic())
-        return await started(threads)
+        return await started(threads, place)
 
     monkeypatch.setattr(hashing, "_started", watched)
     monkeypatch.setattr(hashing, "START_EVERY_S", 0.1)
@@ -188,13 +226,15 @@ async def test_one_that_always_dies_is_given_up(
 async def test_one_that_is_stuck_is_replaced(
     process: Hashing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await process.hash(PASSWORD)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing, "LAST", LATE)
+        await process.hash(PASSWORD)
+    assert process._process is not None
+    process._process.place = replace(LATE, patience_s=0.2)
     stuck = child()
     os.kill(stuck, signal.SIGSTOP)
-    with monkeypatch.context() as patch:
-        patch.setattr(hashing, "STUCK_AFTER_S", 0.2)
-        with pytest.raises(HashingAway):
-            await process.verify(STORED, PASSWORD)
+    with pytest.raises(HashingAway):
+        await process.verify(STORED, PASSWORD)
     assert await process.verify(STORED, PASSWORD)
     assert child() != stuck
 

@@ -1,6 +1,6 @@
 """The program that hashes passwords: a process of its own for each worker, see `hashing`.
 
-    hasher.py THREADS NICENESS
+    hasher.py THREADS NICENESS [idle]
 
 A line it reads is a job, a line it writes is an answer; they may come in another order:
 
@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import BinaryIO
 
@@ -74,9 +75,16 @@ def _work(jobs: BinaryIO, turn: Lock) -> None:
         os._exit(1)
 
 
-def step_back(niceness: int) -> None:
-    """Let what else there is to do on this machine go first."""
+def step_back(niceness: int, *, idle: bool) -> None:
+    """Let what else there is to do on this machine go first.
+
+    `idle`: a processor that does nothing but this is as good as a free one to Linux, which puts
+    there whatever else has just become ready, where it is not already (SCHED_IDLE of sched(7)).
+    """
     os.nice(niceness)
+    if idle:
+        with suppress(AttributeError, OSError):  # there is none, or it is not allowed
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     # Linux may share processors out among sessions first, and this one is ours alone: then only
     # the niceness of the session counts
     for _ in range(SESSION_TRIES):
@@ -91,11 +99,11 @@ def step_back(niceness: int) -> None:
             return
 
 
-def main(threads: int, niceness: int) -> None:
+def main(threads: int, niceness: int, *, idle: bool) -> None:
     """Answer what comes on standard input."""
     for number in (signal.SIGINT, signal.SIGTERM):  # who stops us may send them to all at once
         signal.signal(number, signal.SIG_IGN)
-    step_back(niceness)
+    step_back(niceness, idle=idle)
     turn = Lock()
     for _ in range(threads - 1):
         Thread(target=_work, args=(sys.stdin.buffer, turn), daemon=True).start()
@@ -103,4 +111,4 @@ def main(threads: int, niceness: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), idle="idle" in sys.argv[3:])

@@ -11,6 +11,9 @@ until nobody has had one for `REST_S`; then the memory of its hashes goes back t
 Its end is its input's end, so none outlives its worker, however that ends, but one that somebody
 had stopped: that ends when it goes on.
 
+It comes last on its machine. Where that would take too long, since the machine has enough to do
+without it, another one takes its place for a while that comes late, but gets its share.
+
 A hash has no side effect: what a process that died had in hand is done again by the next one.
 """
 
@@ -20,6 +23,7 @@ import socket
 import subprocess
 import sys
 from asyncio import StreamReader, StreamWriter
+from dataclasses import dataclass
 from itertools import count
 
 from restock.auth import hasher
@@ -27,11 +31,23 @@ from restock.auth.faults import HashingAway
 from restock.kernel.settings import environment
 from restock.kernel.telemetry import log
 
-NICENESS = 10
 REST_S = 3.0
-TRIES = 3
+TRIES = 4
 START_EVERY_S = 1.0  # at most
-STUCK_AFTER_S = 10.0  # no hash takes as long; the gateway waits twice that
+BUSY_S = 60.0  # how long a machine that was too busy is taken to be so
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the queue for a processor one stands, and how long a hash may take there."""
+
+    niceness: int
+    idle: bool
+    patience_s: float
+
+
+LAST = Place(niceness=19, idle=True, patience_s=0.5)  # a hash takes some 30 ms
+LATE = Place(niceness=10, idle=False, patience_s=10.0)  # the gateway waits twice that
 
 
 class Hashing:
@@ -42,6 +58,7 @@ class Hashing:
         self._process: _Process | None = None
         self._starting = asyncio.Lock()
         self._next_start = 0.0
+        self._busy_until = 0.0
         self._jobs = 0
         self._rest: asyncio.TimerHandle | None = None
         self._closed = False
@@ -73,12 +90,16 @@ class Hashing:
             for _ in range(TRIES):
                 process = await self._running()
                 try:
-                    async with asyncio.timeout(STUCK_AFTER_S):
+                    async with asyncio.timeout(process.place.patience_s):
                         return await process.ask(job)
                 except TimeoutError:
-                    log.warning("hashing.stuck", pid=process.pid)
                     process.end()
-                    break
+                    if not process.place.idle:
+                        log.warning("hashing.stuck", pid=process.pid)
+                        break
+                    log.info("hashing.machine_busy", pid=process.pid)
+                    self._busy_until = asyncio.get_running_loop().time() + BUSY_S
+                    self._next_start = 0.0  # the wait was long enough
                 except _EndedError:
                     continue
             raise HashingAway()
@@ -97,8 +118,9 @@ class Hashing:
                 if self._closed:
                     raise HashingAway()
                 self._next_start = clock() + START_EVERY_S
+                place = LATE if clock() < self._busy_until else LAST
                 try:
-                    self._process = await _started(self._threads)
+                    self._process = await _started(self._threads, place)
                 except OSError as error:
                     log.warning("hashing.not_started", why=str(error))
                     raise HashingAway() from error
@@ -117,9 +139,14 @@ class _Process:
     """One started process, and who waits for its answers."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", answers: StreamReader, jobs: StreamWriter
+        self,
+        process: "subprocess.Popen[bytes]",
+        place: Place,
+        answers: StreamReader,
+        jobs: StreamWriter,
     ) -> None:
         self.pid = process.pid
+        self.place = place
         self.ended = False
         self._process = process
         self._answers = answers
@@ -166,20 +193,20 @@ class _Process:
         self._process.kill()  # it keeps nothing that could get lost
 
 
-async def _started(threads: int) -> _Process:
+async def _started(threads: int, place: Place) -> _Process:
     """Start one. Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
         with theirs:
-            process = _spawned(threads, theirs.fileno())
+            process = _spawned(threads, place, theirs.fileno())
         answers, jobs = await asyncio.open_unix_connection(sock=ours)
     except BaseException:
         ours.close()
         raise
-    return _Process(process, answers, jobs)
+    return _Process(process, place, answers, jobs)
 
 
-def _spawned(threads: int, channel: int) -> "subprocess.Popen[bytes]":
+def _spawned(threads: int, place: Place, channel: int) -> "subprocess.Popen[bytes]":
     """Start the program; it takes a millisecond or two. Raises OSError.
 
     Not by the event loop, since uvloop's hands down whatever file is inheritable: a listening
@@ -189,8 +216,9 @@ def _spawned(threads: int, channel: int) -> "subprocess.Popen[bytes]":
     env = {name: value for name, value in environment().items() if name in kept}
     # what we import it imports, without looking for it anew
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    words = (str(threads), str(place.niceness), *(["idle"] if place.idle else []))
     return subprocess.Popen(
-        [sys.executable, "-P", "-S", hasher.__file__, str(threads), str(NICENESS)],
+        [sys.executable, "-P", "-S", hasher.__file__, *words],
         stdin=channel,
         stdout=channel,
         env=env,
