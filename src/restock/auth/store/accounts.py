@@ -44,17 +44,22 @@ async def add_account(
 
 
 async def find_credentials(tx: Tx, email: str) -> tuple[Account, str] | None:
-    """The account with this e-mail, in any letter case, and its password hash."""
-    row = await tx.fetchrow(
+    """The account with this e-mail, in any letter case, and its password hash.
+
+    Where there is none a member is looked for as well, and a row comes: for the same time.
+    """
+    [row] = await tx.fetch(
         f"""
         SELECT {ACCOUNT}, account.password_hash
-        FROM account_signing_in($1) AS account
-        JOIN members AS member
-          ON member.workspace_id = account.workspace_id AND member.account_id = account.id
+        FROM (VALUES ('00000000-0000-0000-0000-000000000000'::uuid)) AS nobody (id)
+        LEFT JOIN account_signing_in($1) AS account ON true
+        LEFT JOIN members AS member
+          ON member.workspace_id = coalesce(account.workspace_id, nobody.id)
+         AND member.account_id = coalesce(account.id, nobody.id)
         """,  # noqa: S608
         email,
     )
-    return (account_of(row), row["password_hash"]) if row else None
+    return (account_of(row), row["password_hash"]) if row["workspace_role"] is not None else None
 
 
 async def find_signed_in(tx: Tx, account_id: UUID, session_id: UUID) -> Account | None:
