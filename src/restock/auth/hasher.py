@@ -85,8 +85,12 @@ def step_back(niceness: int, *, idle: bool) -> None:
     if idle:
         with suppress(AttributeError, OSError):  # there is none, or it is not allowed
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    # Linux may share processors out among sessions first, and this one is ours alone: then only
-    # the niceness of the session counts
+
+
+def step_back_as_session(niceness: int) -> None:
+    """Linux may share processors out among sessions first, and this one is ours alone: then only
+    the niceness of the session counts.
+    """
     for _ in range(SESSION_TRIES):
         try:
             with open("/proc/self/autogroup", "w") as session:
@@ -104,6 +108,8 @@ def main(threads: int, niceness: int, *, idle: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # who stops us may send them to all at once
         signal.signal(number, signal.SIG_IGN)
     step_back(niceness, idle=idle)
+    # it may take a second or two, for which no hash has to wait
+    Thread(target=step_back_as_session, args=(niceness,), daemon=True).start()
     turn = Lock()
     for _ in range(threads - 1):
         Thread(target=_work, args=(sys.stdin.buffer, turn), daemon=True).start()

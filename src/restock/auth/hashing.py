@@ -93,13 +93,15 @@ class Hashing:
                     async with asyncio.timeout(process.place.patience_s):
                         return await process.ask(job)
                 except TimeoutError:
+                    first = not process.ended
                     process.end()
                     if not process.place.idle:
                         log.warning("hashing.stuck", pid=process.pid)
                         break
-                    log.info("hashing.machine_busy", pid=process.pid)
-                    self._busy_until = asyncio.get_running_loop().time() + BUSY_S
-                    self._next_start = 0.0  # the wait was long enough
+                    if first:
+                        log.info("hashing.machine_busy", pid=process.pid)
+                        self._busy_until = asyncio.get_running_loop().time() + BUSY_S
+                        self._next_start = 0.0  # the wait was long enough
                 except _EndedError:
                     continue
             raise HashingAway()
