@@ -8,7 +8,7 @@ from typing import Any
 import pytest_asyncio
 
 from tests.cli.commands import free_offset
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 
 MakeSystem = Callable[..., Awaitable[WholeSystem]]
 
@@ -20,7 +20,7 @@ async def make_system(scratch: Path) -> AsyncIterator[MakeSystem]:
 
         async def make(**environ: Any) -> WholeSystem:
             offset = free_offset()
-            system = WholeSystem(scratch / f"system-{offset}", offset, NO_LIMITS | environ)
+            system = WholeSystem(unused(scratch, "system"), offset, NO_LIMITS | environ)
             return await stack.enter_async_context(running(system))
 
         yield make

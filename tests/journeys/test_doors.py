@@ -23,7 +23,7 @@ import pytest_asyncio
 from restock.engines.processes import Mark, alive, mark
 from tests.cli.commands import clean_environment, free_offset
 from tests.fixtures.figures import Figures
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 
 PASSWORD = "correct horse battery"
 HOME = "192.0.2.1"
@@ -85,7 +85,7 @@ async def house(scratch: Path) -> AsyncIterator[House]:
         # longer than auth may take to come back
         "RESTOCK_AUTH_GUESSES_WAIT_SECONDS": "900",
     }
-    started = running(WholeSystem(scratch / f"doors-{offset}", offset, settings))
+    started = running(WholeSystem(unused(scratch, "doors"), offset, settings))
     async with started as system, aiohttp.ClientSession() as session:
         house = House(system, session)
         _, told, _ = await house.post(

@@ -30,7 +30,7 @@ from restock.engines.postgres import PostgresEngine
 from tests.cli.commands import free_offset
 from tests.fixtures.figures import Figures
 from tests.fixtures.small_disk import SmallDisk, small_disk, use_up_the_log
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 from tests.journeys.aftermath import proved
 from tests.journeys.traffic import MOVED, READS, REST_S, Traffic, traffic
 
@@ -94,7 +94,7 @@ async def apart(request: pytest.FixtureRequest, scratch: Path) -> AsyncIterator[
     form: Form = request.param
     offset = free_offset()
     async with AsyncExitStack() as stack:
-        disk = stack.enter_context(small_disk(scratch / f"apart-{offset}", DISK_MB))
+        disk = stack.enter_context(small_disk(unused(scratch, "apart"), DISK_MB))
         directory = DataDir.claim(disk.path / "data")
         stack.callback(directory.release)
         nats = NatsEngine(directory, port=free_port())
@@ -109,7 +109,7 @@ async def apart(request: pytest.FixtureRequest, scratch: Path) -> AsyncIterator[
             "RESTOCK_GATEWAY_READ_TIMEOUT": str(form.read_s),
             "RESTOCK_GATEWAY_WRITE_TIMEOUT": str(form.write_s),
         }
-        system = WholeSystem(scratch / f"around-{offset}", offset, environ)
+        system = WholeSystem(unused(scratch, "around"), offset, environ)
         await stack.enter_async_context(running(system))
         yield Apart(form, system, nats, postgres, disk)
 

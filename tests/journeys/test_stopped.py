@@ -10,7 +10,7 @@ import asyncpg
 
 from restock.engines.processes import alive
 from tests.cli.commands import free_offset
-from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 from tests.journeys.conftest import MakeSystem
 from tests.journeys.ledger_proof import urls_of
 
@@ -87,7 +87,7 @@ async def test_what_is_in_flight_is_answered(make_system: MakeSystem, scratch: P
 
 def apart(scratch: Path) -> AbstractAsyncContextManager[WholeSystem]:
     offset = free_offset()
-    return running(WholeSystem(scratch / f"apart-{offset}", offset, NO_LIMITS))
+    return running(WholeSystem(unused(scratch, "apart"), offset, NO_LIMITS))
 
 
 async def test_two_systems_work_side_by_side(scratch: Path) -> None:
