@@ -78,9 +78,9 @@ def _work(jobs: BinaryIO, turn: Lock) -> None:
 def step_back(niceness: int, *, idle: bool) -> None:
     """Let what else there is to do on this machine go first.
 
-    For what is `idle` the niceness counts only as its session's, or where it may not be idle.
     `idle`: a processor that does nothing but this is as good as a free one to Linux, which puts
-    there whatever else has just become ready, where it is not already (SCHED_IDLE of sched(7)).
+    there whatever else has just become ready (SCHED_IDLE of sched(7)). The niceness counts then
+    only for the session, or where it may not be idle.
     """
     os.nice(niceness)
     if idle:

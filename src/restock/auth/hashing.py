@@ -185,10 +185,8 @@ class _Process:
         except OSError:
             pass  # it died with jobs unread
         finally:
-            told_to, self.ended = self.ended, True
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(_EndedError())
+            told_to = self.ended
+            self._give_up()
             self._jobs.close()
             code = await asyncio.to_thread(self._process.wait)
             if not told_to:
@@ -196,9 +194,13 @@ class _Process:
 
     def end(self) -> None:
         """End it, whatever it does, also one that is stopped; `gone` is done when it has."""
-        self.ended = True
         self._process.kill()  # it keeps nothing that could get lost
-        for waiting in self._waiting.values():  # one that comes last also takes its time to die
+        self._give_up()  # at once: one that comes last also takes its time to die
+
+    def _give_up(self) -> None:
+        """Tell who still waits that no answer will come."""
+        self.ended = True
+        for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(_EndedError())
 
