@@ -29,6 +29,23 @@ while True:
     connection.close()
 """
 
+# Not shells: who starts the tests in the background may leave them SIGINT ignored, and a shell
+# can't trap what was ignored when it began. A signal that is blocked arrives all the same.
+DEAF = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+signal.pause()
+"""
+OBEYS_INT = """
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+print("up", flush=True)
+signal.sigwait({signal.SIGINT})
+sys.exit(7)
+"""
+
 
 class Heard:
     """What a supervisor logged and which processes came and went, to be awaited."""
@@ -163,14 +180,17 @@ async def test_higher_stages_end_before_lower_ones_are_asked(heard: Heard) -> No
 
 
 async def test_one_that_ignores_its_signal_is_insisted_on_then_killed(heard: Heard) -> None:
-    deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done"
-    obeys_int = "trap '' TERM; trap 'exit 7' INT; echo up; while :; do sleep 0.01; done"
     reads, writes = os.pipe()
     with os.fdopen(reads, "rb") as told, os.fdopen(writes, "wb") as tells:
         children = [
-            heard.child("deaf", *shell(deaf), stop_timeout_s=0.05),
+            heard.child("deaf", sys.executable, "-c", DEAF, stop_timeout_s=0.05),
             heard.child(
-                "half", *shell(obeys_int), stop_timeout_s=0.05, insist_signal=signal.SIGINT
+                "half",
+                sys.executable,
+                "-c",
+                OBEYS_INT,
+                stop_timeout_s=0.05,
+                insist_signal=signal.SIGINT,
             ),
         ]
         children = [_with_output(child, Path(f"/dev/fd/{tells.fileno()}")) for child in children]
