@@ -14,13 +14,13 @@ from xdist.scheduler import LoadFileScheduling
 
 from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.engines.streams import bring_streams
 from restock.kernel.migrate import migrate
 from restock.system import load
 from tests.fixtures import figures as figures_of_run
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_port
 from tests.fixtures.running import RunningService, running_service
 from tests.fixtures.tokens import token_for as make_token
 

@@ -1,33 +1,16 @@
 """`restock` run as a process of its own, and what it left or did not leave."""
 
 import asyncio
-import random
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from restock.cli.addresses import bind_services, plan
-from restock.engines.failures import PortTaken
 from restock.engines.processes import Mark, Records
 from restock.kernel.settings import environment
 
 RESTOCK = (sys.executable, "-P", "-m", "restock")
-
-
-def free_offset() -> int:
-    """A port offset whose ports were all free a moment ago.
-
-    Of two runs of tests side by side each has its own: what a test kills leaves its ports free.
-    """
-    choice = random.SystemRandom()
-    side = int(environment().get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-    while True:
-        offset = choice.randrange(12_000 + 200 * side, 29_000, 400)
-        with suppress(PortTaken):
-            for listening in bind_services(plan({}, offset=offset)).values():
-                listening.close()
-            return offset
+# before a command: as a script starts it with `&`, with SIGINT ignored (POSIX, 2.11 of the shell)
+IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 def clean_environment(**changes: str) -> dict[str, str]:

@@ -36,10 +36,12 @@ async def refusal(*words: str, **settings: str) -> str:
     return refused.stderr
 
 
-async def begun(file: Path, place: Path) -> tuple[asyncio.subprocess.Process, Mark]:
+async def begun(
+    file: Path, place: Path, *, by: tuple[str, ...] = ()
+) -> tuple[asyncio.subprocess.Process, Mark]:
     """A restore into the directory, with its PostgreSQL, as soon as that is there."""
-    words = ("restore", str(file), "--data-dir", str(place))
-    process = await asyncio.create_subprocess_exec(*RESTOCK, *words, env=clean_environment())
+    words = (*by, *RESTOCK, "restore", str(file), "--data-dir", str(place))
+    process = await asyncio.create_subprocess_exec(*words, env=clean_environment())
     records = Records(place / "run")
     while (postgres := records.find("postgres")) is None:
         assert process.returncode is None

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from restock.cli.account import account
-from restock.engines.ports import free_port
+from tests.fixtures.ports import free_port
 
 GOOD = "ten letters\n"
 

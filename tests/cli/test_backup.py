@@ -38,7 +38,7 @@ from restock.engines.nats import NatsEngine
 from restock.engines.processes import alive
 from restock.engines.streams import connect
 from restock.kernel.revision import migrations_of
-from tests.cli.commands import RESTOCK, clean_environment, ran
+from tests.cli.commands import IN_BACKGROUND, RESTOCK, clean_environment, ran
 from tests.cli.contents import Urls, asked, everything
 from tests.cli.restoring import begun, refusal, restored, settings_of
 from tests.fixtures.figures import Figures
@@ -178,10 +178,10 @@ async def test_only_into_what_is_empty(full: Urls, file: Path, tmp_path: Path) -
 async def test_no_file_without_its_end(full: Urls, tmp_path: Path) -> None:
     """Killed, told to stop, or out of room: nothing stands under the name."""
     urls, file = full, tmp_path / "b.restock"
-    for sign in (signal.SIGKILL, signal.SIGTERM):
+    for sign, by in ((signal.SIGKILL, ()), (signal.SIGTERM, ()), (signal.SIGTERM, IN_BACKGROUND)):
         holding = await asyncpg.connect(urls["auth"])  # the last of the four
         await holding.execute("BEGIN; LOCK TABLE accounts")
-        process = await started_backup(file, urls)
+        process = await started_backup(file, urls, by=by)
         while not await asked(urls["auth"], "SELECT FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
         (fresh,) = os.listdir(tmp_path)
@@ -202,8 +202,11 @@ async def test_no_file_without_its_end(full: Urls, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-async def started_backup(file: Path, urls: Urls) -> asyncio.subprocess.Process:
+async def started_backup(
+    file: Path, urls: Urls, *, by: tuple[str, ...] = ()
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
+        *by,
         *RESTOCK,
         "backup",
         str(file),

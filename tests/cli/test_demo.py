@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from restock.cli import sign_in
 from restock.cli.demo import demo, sample
-from restock.engines.ports import free_port
 from tests.client.stub_gateway import serve_stub
+from tests.fixtures.ports import free_port
 
 ACCOUNT = ["--email", "ada@example.org", "--password", "ten letters"]
 

@@ -22,6 +22,7 @@ from restock.engines import dumps
 from restock.engines.datadir import MARKER, UNFINISHED, DataDir
 from restock.engines.failures import EngineError
 from restock.engines.processes import alive
+from tests.cli.commands import IN_BACKGROUND
 from tests.cli.contents import Urls, asked
 from tests.cli.restoring import begun, refusal, restored, settings_of
 
@@ -85,9 +86,12 @@ async def test_cut_short_it_says_what_is_filled(
     assert "these were filled and are to be emptied: notification, vendor, inventory" in said
 
 
-async def test_told_to_end_it_leaves_nothing(file: Path, scratch: Path) -> None:
+@pytest.mark.parametrize("by", [(), IN_BACKGROUND], ids=["terminal", "background"])
+async def test_told_to_end_it_leaves_nothing(
+    file: Path, scratch: Path, by: tuple[str, ...]
+) -> None:
     place = scratch / "ended-restore"
-    process, left = await begun(file, place)
+    process, left = await begun(file, place, by=by)
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 1
     assert not alive(left)

@@ -8,7 +8,8 @@ import pytest_asyncio
 from restock.engines.postgres import PostgresEngine
 from restock.kernel.ids import new_id
 from restock.kernel.revision import newest
-from tests.cli.commands import free_offset, ran
+from tests.cli.commands import ran
+from tests.fixtures.ports import free_offset
 
 SERVICES = ("auth", "inventory", "vendor", "notification")
 

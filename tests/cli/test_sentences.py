@@ -14,10 +14,10 @@ from restock.engines.binaries import nats_server
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, NoSuchHost
 from restock.engines.nats import Credential
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.engines.streams import connect, ensure_streams
-from tests.cli.commands import free_offset, ran
+from tests.cli.commands import ran
+from tests.fixtures.ports import free_offset, free_port
 
 SERVICES = ("AUTH", "INVENTORY", "NOTIFICATION", "VENDOR")
 

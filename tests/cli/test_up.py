@@ -18,7 +18,8 @@ from restock.engines.names import OPERATOR, login_of
 from restock.engines.nats import Credential
 from restock.engines.processes import ENGINES, alive, mark
 from restock.engines.streams import connect
-from tests.cli.commands import Up, free_offset, ran
+from tests.cli.commands import Up, ran
+from tests.fixtures.ports import free_offset
 
 ACCOUNT = {"email": "kept@example.com", "name": "Kept", "password": "a long enough one"}
 

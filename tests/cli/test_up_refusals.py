@@ -10,7 +10,8 @@ from restock.cli.addresses import plan
 from restock.engines.failures import PortTaken
 from restock.engines.processes import alive
 from restock.kernel.settings import SettingsError
-from tests.cli.commands import Up, free_offset, ran
+from tests.cli.commands import Up, ran
+from tests.fixtures.ports import free_offset
 
 
 @pytest.mark.parametrize("offset", [29_700, 50_000, 63_000])

@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from aiohttp import web
 
-from restock.engines.ports import free_port
+from tests.fixtures.ports import free_port
 
 MOMENT = "2024-05-01T00:00:00Z"
 

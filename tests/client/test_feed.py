@@ -8,8 +8,8 @@ import socketio
 from aiohttp import web
 
 from restock.client import FeedRefused, Gateway
-from restock.engines.ports import free_port
 from tests.client.stub_gateway import Stub, app_of
+from tests.fixtures.ports import free_port
 
 
 class SocketStub:

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from restock.client import ApiProblem, Gateway, GatewayUnreachable
 from restock.client.transport import encode, retry_after
-from restock.engines.ports import free_port
 from tests.client.stub_gateway import app_of
+from tests.fixtures.ports import free_port
 
 
 async def test_a_movement_whose_answer_was_lost_is_sent_again_and_moves_stock_once(stub, gateway):

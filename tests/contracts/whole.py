@@ -11,7 +11,6 @@ from uuid import UUID
 
 from restock.auth.operator import create_admin
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.kernel.identity import read_jwks
 from restock.kernel.runner import HttpServer, bind
@@ -19,6 +18,7 @@ from restock.kernel.web import create_app
 from restock.notification.settings import SOCKET_PORT
 from restock.system import load
 from tests.contracts.operations import route_of
+from tests.fixtures.ports import free_port
 from tests.fixtures.running import RunningService, running_service
 
 PASSWORD = "correct horse battery"

@@ -16,10 +16,11 @@ import pytest_asyncio
 from restock.engines import forkserver
 from restock.engines.failures import EngineError
 from restock.engines.forkserver import Fork, ForkServer
-from restock.engines.ports import free_port, listen
+from restock.engines.ports import listen
 from restock.engines.processes import Records, alive, mark
 from restock.kernel.settings import environment
 from restock.kernel.supervisor import Child, Process, open_log
+from tests.fixtures.ports import free_port
 
 SECRET = "RESTOCK_AUTH_DATABASE_URL"
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"

@@ -17,8 +17,9 @@ from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, PortTaken
 from restock.engines.names import SERVICES
 from restock.engines.nats import Credential, NatsEngine
-from restock.engines.ports import free_port, listen
+from restock.engines.ports import listen
 from restock.engines.streams import LARGEST_BYTES, connect, definition, ensure_streams
+from tests.fixtures.ports import free_port
 
 
 class Denials:

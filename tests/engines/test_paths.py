@@ -6,9 +6,9 @@ import asyncpg
 
 from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.engines.streams import bring_streams, connect
+from tests.fixtures.ports import free_port
 
 NAME = "a b'c\"d %s \\n é"
 

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.gateway.stubs import HOST, Signer, Stub, free_port, settled
+from tests.fixtures.ports import free_port
+from tests.gateway.stubs import HOST, Signer, Stub, settled
 
 SERVICES = ("auth", "inventory", "notification", "vendor")
 

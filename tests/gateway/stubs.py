@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import random
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,24 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from restock.gateway import envoy
 from restock.gateway.settings import Settings
+from tests.fixtures.ports import free_port
 
 HOST = "127.0.0.1"
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port nobody has, outside the range of outgoing connections, given only once."""
-    while True:
-        port = random.randint(20000, 31999)
-        if port in _given:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        _given.add(port)
-        return port
 
 
 @dataclass

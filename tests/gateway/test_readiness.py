@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.ports import free_port
 from tests.gateway.processes import SERVICES, GatewayProcess, gateway_process
-from tests.gateway.stubs import free_port
 
 
 async def test_ready_when_every_part_is(process: GatewayProcess) -> None:

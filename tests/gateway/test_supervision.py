@@ -27,7 +27,8 @@ from restock.gateway.supervision import (
     is_ready,
     private_directory,
 )
-from tests.gateway.stubs import HOST, Signer, Stub, free_port, settled, stub_settings
+from tests.fixtures.ports import free_port
+from tests.gateway.stubs import HOST, Signer, Stub, settled, stub_settings
 
 LOG = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from restock.engines.ports import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.tokens import KID, PUBLIC_KEYS
 from tests.inventory.stockroom import Account, Stockroom, item_fields
 

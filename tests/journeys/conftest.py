@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from tests.cli.commands import free_offset
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 
 MakeSystem = Callable[..., Awaitable[WholeSystem]]

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from restock.client import Gateway
-from tests.cli.commands import free_offset, ran
+from tests.cli.commands import ran
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.aftermath import proved
 from tests.journeys.conftest import MakeSystem

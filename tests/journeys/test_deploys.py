@@ -16,15 +16,15 @@ import pytest
 import pytest_asyncio
 
 from restock.engines.local import environment_of
-from restock.engines.ports import free_port
 from restock.gateway.settings import SERVICE_PORTS
 from restock.kernel import migrate as migrating
 from restock.kernel import revision
 from restock.kernel.migrate import migrate
 from restock.kernel.revision import migrations_of, newest
 from restock.notification.settings import SOCKET_PORT
-from tests.cli.commands import RESTOCK, Up, clean_environment, free_offset, ran
+from tests.cli.commands import RESTOCK, Up, clean_environment, ran
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset, free_port
 from tests.fixtures.whole_system import NO_LIMITS, READY_S, WholeSystem, running
 from tests.journeys.aftermath import all_as_told, ready, replaced
 from tests.journeys.conftest import MakeSystem
@@ -77,6 +77,21 @@ class Twice(WholeSystem):
                 await self.begin(service)
             await self.ready()
 
+    async def ready(self) -> None:
+        """Wait for the line of `restock up`; fails with what a second process said if it ends."""
+        ready = asyncio.create_task(super().ready())
+        while not ready.done():
+            for service, process in self.second.items():
+                if process.returncode is not None:
+                    ready.cancel()
+                    raise AssertionError(self.journal(service).read_text())
+            await asyncio.wait([ready], timeout=0.05)
+        await ready
+
+    def journal(self, service: str) -> Path:
+        """What its second process writes."""
+        return self.root / "logs" / f"second-{service}.log"
+
     async def stop(self) -> int:
         for service in tuple(self.second):
             await self.end(service)
@@ -94,14 +109,15 @@ class Twice(WholeSystem):
                 RESTOCK_JWKS_URL=f"http://127.0.0.1:{3100 + self.offset}/.well-known/jwks.json",
                 RESTOCK_INVENTORY_URL=f"http://127.0.0.1:{3101 + self.offset}",
             ),
-            stdout=(self.root / "logs" / f"second-{service}.log").open("ab"),
+            stdout=self.journal(service).open("ab"),
             stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
 
     async def end(self, service: str) -> int:
         """SIGTERM to its second process; its exit code."""
         process = self.second.pop(service)
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         async with asyncio.timeout(ENDED_WITHIN_S):
             return await process.wait()
 

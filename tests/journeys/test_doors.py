@@ -21,8 +21,9 @@ import pytest
 import pytest_asyncio
 
 from restock.engines.processes import Mark, alive, mark
-from tests.cli.commands import clean_environment, free_offset
+from tests.cli.commands import clean_environment
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 
 PASSWORD = "correct horse battery"

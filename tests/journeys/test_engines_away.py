@@ -25,10 +25,9 @@ from restock.client import Gateway
 from restock.engines.datadir import DataDir
 from restock.engines.names import SERVICES
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
-from tests.cli.commands import free_offset
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset, free_port
 from tests.fixtures.small_disk import SmallDisk, small_disk, use_up_the_log
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 from tests.journeys.aftermath import proved

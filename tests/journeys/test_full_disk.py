@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.cli.commands import free_offset
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset
 from tests.fixtures.small_disk import SmallDisk, small_disk, use_up_the_log
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.aftermath import proved

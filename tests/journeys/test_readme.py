@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import free_offset
+from tests.fixtures.ports import free_offset
 
 ROOT = Path(__file__).parents[2]
 RESTOCK = Path(sys.executable).with_name("restock")

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from restock.client import ApiProblem, Gateway
-from tests.cli.commands import RESTOCK, clean_environment, free_offset, ran
+from tests.cli.commands import RESTOCK, clean_environment, ran
 from tests.cli.sales import SALES, expectation
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.ledger_proof import prove, urls_of
 

@@ -22,8 +22,9 @@ from restock.engines.names import OPERATOR
 from restock.engines.nats import Credential
 from restock.engines.streams import LARGEST_BYTES, connect
 from restock.gateway.settings import ADMIN_PORT, PROCESS_PORT, SERVICE_PORTS
-from tests.cli.commands import RESTOCK, clean_environment, free_offset, ran
+from tests.cli.commands import RESTOCK, clean_environment, ran
 from tests.fixtures.figures import Figures
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.ledger_proof import url_of
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from restock.client import Gateway
-from tests.cli.commands import free_offset
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.journeys.node_client import browser
 

@@ -9,7 +9,7 @@ import aiohttp
 import asyncpg
 
 from restock.engines.processes import alive
-from tests.cli.commands import free_offset
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running, unused
 from tests.journeys.conftest import MakeSystem
 from tests.journeys.ledger_proof import urls_of

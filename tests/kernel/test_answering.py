@@ -9,9 +9,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from restock.engines.ports import free_port
 from restock.kernel.answering import WholeAnswers
 from restock.kernel.runner import HttpServer, bind
+from tests.fixtures.ports import free_port
 
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"4")]
 HEAD: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": HEADERS}

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from restock.engines.ports import free_port, listen
+from restock.engines.ports import listen
 from restock.engines.processes import Records, mark
 from restock.kernel import supervisor
 from restock.kernel.supervisor import Child, Supervisor
+from tests.fixtures.ports import free_port
 
 ENV = {"PATH": "/usr/bin:/bin"}
 ANSWER_ONE = """

@@ -9,10 +9,10 @@ import pytest_asyncio
 
 from restock.engines.datadir import DataDir
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.streams import bring_streams
 from restock.notification.settings import SOCKET_PORT
 from restock.system import load
+from tests.fixtures.ports import free_port
 from tests.fixtures.running import RunningService, running_service
 from tests.journeys.node_client import Browser, browser
 from tests.notification.happenings import Account, Publisher, account

@@ -12,7 +12,6 @@ import jwt
 from aiohttp import web
 
 from restock.engines.nats import NatsEngine
-from restock.engines.ports import free_port
 from restock.engines.postgres import PostgresEngine
 from restock.kernel import bus
 from restock.kernel.ids import new_id
@@ -20,6 +19,7 @@ from restock.kernel.runner import bind, port_of, run_service
 from restock.kernel.settings import load
 from restock.notification import SERVICE
 from restock.notification.settings import SOCKET_PORT, Settings
+from tests.fixtures.ports import free_port
 from tests.fixtures.tokens import KID, PUBLIC_KEYS
 
 

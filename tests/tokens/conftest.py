@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from restock.client import Gateway
 from restock.engines.local import environment_of
-from tests.cli.commands import free_offset
+from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
 from tests.tokens.forgeries import Genuine
 from tests.tokens.people import PASSWORD, People

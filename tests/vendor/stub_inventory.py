@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from restock.engines.ports import free_port
+from tests.fixtures.ports import free_port
 
 
 class StubInventory:

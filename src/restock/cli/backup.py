@@ -90,6 +90,8 @@ def backup(file: Path, data_dir: Path) -> None:
 
 def end_when_told() -> None:
     """Have SIGTERM, and the end of the terminal, end what is under way as Ctrl-C does: tidily."""
+    # ignored in what a script has left in the background, which is to end all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # started by nohup
             signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -41,10 +41,10 @@ def free_port() -> int:
     """A port that was free on 127.0.0.1 a moment ago, outside the kernel's own range."""
     choice = random.SystemRandom()
     for _ in range(200):
-        port = choice.randrange(15000, EPHEMERAL.start)
+        port = choice.randrange(20000, EPHEMERAL.start)
         try:
             require_free("127.0.0.1", port)
         except PortTaken:
             continue
         return port
-    raise PortTaken("no free port found between 15000 and 32767")
+    raise PortTaken("no free port found between 20000 and 32767")
