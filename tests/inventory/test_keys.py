@@ -1,6 +1,5 @@
 """Idempotency-Keys of the calls that write to the ledger."""
 
-import asyncio
 import json
 
 import pytest
@@ -212,16 +211,3 @@ async def test_without_a_key_everything_happens_again(room, ada):
         await room.batch(ada, "all", (item, -1))
         assert (await room.ask(ada, "POST", "/items", json=item_fields())).status == 201
     assert await room.stock(ada, item) == 6
-
-
-async def test_of_two_requests_at_once_under_a_key_one_is_made(room, ada):
-    """An edit keeps its refusal under the key too, whoever else asks for the key meanwhile."""
-    for number in range(40):
-        item = await room.made(ada)
-        await room.archive(ada, item)
-        path, key = f"/items/{item['id']}", f"k{number}"
-        tag = {"if_match": "*", "json": {"name": "x"}, "key": key}
-        answers = await asyncio.gather(
-            *(room.ask(ada, "PATCH", path, **tag), room.create(ada, key=key)),
-        )
-        assert sorted(answer.status for answer in answers) in ([201, 422], [404, 422]), number

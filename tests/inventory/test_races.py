@@ -7,6 +7,7 @@ import pytest
 
 from restock.inventory.rounds import Rounds
 from restock.inventory.store import changes
+from restock.kernel import idempotency
 from tests.inventory.stockroom import account
 
 
@@ -106,43 +107,56 @@ async def test_two_requests_of_one_key_have_one_effect(room, ada):
     assert (len(listed), moved) in {(4, 1), (5, 0)}
 
 
-@pytest.mark.parametrize("kind", ["move", "count", "batch", "create"])
-async def test_an_edit_and_a_change_of_stock_under_one_key_are_one_effect(room, ada, kind):
+CALLS = {
+    "move": lambda room, who, item, key: room.move(who, item, -1, key=key),
+    "count": lambda room, who, item, key: room.count(who, item, 9, key=key),
+    "batch": lambda room, who, item, key: room.batch(who, "all", (item, -1), key=key),
+    "create": lambda room, who, _item, key: room.create(who, key=key),
+    "edit": lambda room, who, item, key: edit_under(room, who, item, key),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(CALLS))
+async def test_an_edit_and_another_call_under_one_key_are_one_effect(room, ada, kind):
     for number in range(20):
         item, other = await room.made(ada, quantity=10), await room.made(ada)
         key = f"k{number}"
-        match kind:
-            case "move":
-                change = room.move(ada, item, -1, key=key)
-            case "count":
-                change = room.count(ada, item, 9, key=key)
-            case "batch":
-                change = room.batch(ada, "all", (item, -1), key=key)
-            case "create":
-                change = room.create(ada, key=key)
-        made = await statuses(change, edit_under(room, ada, other, key))
+        call = CALLS[kind](room, ada, item, key)
+        made = await statuses(call, edit_under(room, ada, other, key))
         assert made[422] == 1, made
         assert sum(made[status] for status in (200, 201)) == 1
 
 
-async def test_a_change_of_stock_waits_for_an_edit_under_its_key(room, ada):
-    item, other = await room.made(ada), await room.made(ada)
-    async with room.service.context.database.tx(tenant=ada.tenant) as edit:
-        await edit.execute(
-            """
-            INSERT INTO kept_answers (workspace_id, user_id, key, request_hash)
-            VALUES ($1, $2, 'k', 'x')
-            """,
-            ada.workspace_id,
-            ada.user_id,
-        )
-        await edit.execute("SELECT hold_key($1, $2, 'k')", ada.workspace_id, ada.user_id)
-        moving = asyncio.create_task(room.move(ada, item, -1, key="k"))
+@pytest.mark.parametrize("outcome", [200, 404])
+@pytest.mark.parametrize("kind", sorted(CALLS))
+async def test_a_call_waits_for_the_answer_of_an_edit_under_its_key(
+    room, ada, monkeypatch, kind, outcome
+):
+    """The edit stands where its effect is made or undone, and its answer isn't kept yet."""
+    item, other, edited = [await room.made(ada, quantity=10) for _ in range(3)]
+    if outcome == 404:
+        await room.archive(ada, edited)
+    standing, go_on = asyncio.Event(), asyncio.Event()
+    keep = idempotency.keep
+
+    async def stand_and_keep(*asked):
+        standing.set()
+        await go_on.wait()
+        await keep(*asked)
+
+    monkeypatch.setattr(idempotency, "keep", stand_and_keep)
+    editing = asyncio.create_task(edit_under(room, ada, edited, "k"))
+    async with asyncio.timeout(10):
+        await standing.wait()
+    calling = asyncio.create_task(CALLS[kind](room, ada, item, "k"))
+    try:
         await waiting_for_locks(room, 1)
         assert (await room.move(ada, other, -1, key="other")).status == 201
-        assert not moving.done()
-    assert (await moving).status == 422
-    assert await room.stock(ada, item) == 10
+    finally:
+        go_on.set()
+        answers = await asyncio.gather(editing, calling)
+    assert [answer.status for answer in answers] == [outcome, 422]
+    assert (await room.read(ada, item)).json == item
 
 
 async def test_an_edit_waits_for_a_change_of_stock_under_its_key(room, ada):
