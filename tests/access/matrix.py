@@ -14,8 +14,13 @@ INSIDERS = {"colleague", "user", "vendor", "admin", "buyer"}
 IDS = {"item_id", "notification_id", "request_id", "session_id", "vendor_id"}
 
 
-async def play(stage: Stage, line: Line, counted: Counter[str]) -> list[str]:
-    """What was wrong, in words; every refused call must have left every row as it was."""
+async def play(
+    stage: Stage, line: Line, counted: Counter[str], refusal: str = "auth.unauthenticated"
+) -> list[str]:
+    """What was wrong, in words; every refused call must have left every row as it was.
+
+    `refusal` is the code that is told to whoever has no token.
+    """
     wrong = []
     for name, expected in line.expected.items():
         who = stage.caller(name)
@@ -37,7 +42,7 @@ async def play(stage: Stage, line: Line, counted: Counter[str]) -> list[str]:
             if not is_public and after != owners:
                 wrong.append(f"{said}: the owner's rows are not as they were")
         if answer.status == 401 and name == "nobody":
-            wrong += await _in_vain(stage, line, call)
+            wrong += await _in_vain(stage, line, call, refusal)
         if answer.status == 404 and who is not None:
             wrong += await _unlike_nothing(stage, line, who, answer, said)
         if answer.status < 300 and line.operation.method != "GET":
@@ -45,7 +50,7 @@ async def play(stage: Stage, line: Line, counted: Counter[str]) -> list[str]:
     return wrong
 
 
-async def _in_vain(stage: Stage, line: Line, call: Call) -> list[str]:
+async def _in_vain(stage: Stage, line: Line, call: Call, code: str) -> list[str]:
     """What is no token at all is refused like none."""
     wrong = []
     for token in NO_TOKENS:
@@ -53,7 +58,7 @@ async def _in_vain(stage: Stage, line: Line, call: Call) -> list[str]:
             call.operation.method, call.path, token=token, **call.more
         )
         said = (answer.status, answer.json["code"], answer.headers["WWW-Authenticate"])
-        if said != (401, "auth.unauthenticated", "Bearer"):
+        if said != (401, code, "Bearer"):
             wrong.append(f"{line} with the token {token!r}: {said}")
     return wrong
 

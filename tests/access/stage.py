@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from restock.events.vendor import RequestOpened
 from restock.kernel.ids import new_id
 from restock.system import load
 from tests.fixtures.running import Answered, RunningService, running_service
-from tests.fixtures.tokens import token_for
+from tests.fixtures.tokens import KID, PRIVATE_KEY, token_for
+from tests.gateway.stubs import HOST, Signer, Stub, front
 from tests.inventory.stockroom import item_fields
 from tests.notification.happenings import fell_low, happen, request_event, vendor_registered
 from tests.vendor.desk import vendor_fields
@@ -211,3 +213,22 @@ async def open_stage(postgres: PostgresEngine) -> AsyncIterator[Stage]:
         stage = Stage(services, owners)
         await stage.open()
         yield stage
+
+
+@asynccontextmanager
+async def behind_the_gateway(stage: Stage, directory: Path) -> AsyncIterator[None]:
+    """The stage's services are asked through an Envoy, for the block."""
+    places = {f"{name}_upstream": (it.address,) for name, it in stage.services.items()}
+    keys = Stub("keys", jwks=Signer(KID, PRIVATE_KEY).jwks)
+    await keys.start()
+    jwks_url = f"http://{HOST}:{keys.port}/.well-known/jwks.json"
+    urls = {name: running.url for name, running in stage.services.items()}
+    try:
+        async with front(directory, jwks_url=jwks_url, **places) as it:
+            for running in stage.services.values():
+                running.url = it.url
+            yield
+    finally:
+        for name, running in stage.services.items():
+            running.url = urls[name]
+        await keys.stop()

@@ -4,13 +4,14 @@ Expected status, and where refused nothing changed: in no row of any table.
 """
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from restock.gateway.routes_table import Entry
 from tests.access.calls import BODIES, LINES, POLICY, Line, call_of
 from tests.access.matrix import play
-from tests.access.stage import CANARY, SERVICES, Stage
+from tests.access.stage import CANARY, SERVICES, Stage, behind_the_gateway
 from tests.contracts.operations import OPERATIONS, Operation, route_of
 from tests.fixtures.figures import Figures
 
@@ -51,6 +52,19 @@ async def test_each_caller_gets_what_the_policy_says(
     assert not wrong, "\n".join(wrong)
     for what, number in counted.items():
         figures.add(what, number)
+
+
+@pytest.mark.counted
+async def test_through_the_gateway_each_caller_gets_the_same(
+    stage: Stage, tmp_path: Path, figures: Figures
+) -> None:
+    counted: Counter[str] = Counter()
+    wrong = []
+    async with behind_the_gateway(stage, tmp_path):
+        for line in TENANTS:
+            wrong += await play(stage, line, counted, refusal="gateway.token_invalid")
+    assert not wrong, "\n".join(wrong)
+    figures.add("calls of the matrix through the gateway", counted.total())
 
 
 async def test_what_strangers_must_not_see_is_there_to_be_seen(stage: Stage) -> None:

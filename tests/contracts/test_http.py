@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from restock.gateway.reference import merge
+from restock.gateway.refusals import REFUSALS
 from restock.kernel.faults import Fault
 from tests.contracts.operations import DOCUMENTS, OPERATIONS, Operation
 
@@ -55,6 +57,21 @@ def test_every_fault_is_documented_with_its_status(service: str) -> None:
     for fault in _faults(service):
         declared = f"`{fault.code}`" in described.get(str(fault.status), "")
         assert declared, f"no operation of {service} declares {fault.__name__}"
+
+
+def test_what_the_gateway_refuses_is_documented_with_its_status() -> None:
+    operations = [
+        (operation["security"] == [], operation["responses"])
+        for item in merge(DOCUMENTS)["paths"].values()
+        for operation in item.values()
+    ]
+    for refusal in REFUSALS:
+        of_sockets_or_nowhere = refusal.status in (403, 404) and refusal.answer is None
+        for public, responses in operations:
+            answer = responses.get(str(refusal.answer or refusal.status), {})
+            declared = f"`{refusal.code}`" in answer.get("description", "")
+            about_tokens = refusal.status in (401, 403)
+            assert declared is not (of_sockets_or_nowhere or (public and about_tokens)), refusal
 
 
 def test_fault_codes_are_told_apart_and_named_after_their_service() -> None:

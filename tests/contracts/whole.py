@@ -1,11 +1,12 @@
-"""Every service in this process, behind one port as the gateway puts them; with people who have
-accounts there.
+"""Every service in this process, behind one port as the gateway puts them, or behind an Envoy;
+with people who have accounts there.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from restock.system import load
 from tests.contracts.operations import route_of
 from tests.fixtures.ports import free_port
 from tests.fixtures.running import RunningService, running_service
+from tests.gateway.stubs import front
 
 PASSWORD = "correct horse battery"
 
@@ -60,8 +62,10 @@ def service_of(path: str) -> str:
 
 
 @asynccontextmanager
-async def whole(postgres: PostgresEngine, nats: NatsEngine) -> AsyncIterator[Whole]:
-    """Start them, with everything that runs in them."""
+async def whole(
+    postgres: PostgresEngine, nats: NatsEngine, *, envoy: Path | None = None
+) -> AsyncIterator[Whole]:
+    """Start them, with everything that runs in them; an `envoy` keeps its files there."""
     async with AsyncExitStack() as stack:
         services: dict[str, RunningService] = {}
         offset = str(free_port() - SOCKET_PORT)
@@ -86,18 +90,20 @@ async def whole(postgres: PostgresEngine, nats: NatsEngine) -> AsyncIterator[Who
         await start("inventory")
         await start("notification")
         await start("vendor", RESTOCK_INVENTORY_URL=services["inventory"].url)
-        upstreams = {
-            f"{name}_upstream": running.url.removeprefix("http://")
-            for name, running in services.items()
-        }
+        upstreams = {f"{name}_upstream": running.address for name, running in services.items()}
         await start("gateway", run_envoy="false", **upstreams)
+        if envoy is not None:
+            places = {f"{name}_upstream": (it.address,) for name, it in services.items()}
+            edge = await stack.enter_async_context(front(envoy, **places))
+            yield Whole(edge.url, services)
+            return
         apps = {name: create_app(running.context) for name, running in services.items()}
 
-        async def front(scope: Any, receive: Any, send: Any) -> None:
+        async def dispatch(scope: Any, receive: Any, send: Any) -> None:
             await apps[service_of(scope["path"])](scope, receive, send)
 
         port, stop = free_port(), asyncio.Event()
-        server = HttpServer(front, [bind("127.0.0.1", port)])
+        server = HttpServer(dispatch, [bind("127.0.0.1", port)])
         serving = asyncio.create_task(server.run(stop))
         await server.started.wait()
         yield Whole(f"http://127.0.0.1:{port}", services)

@@ -88,8 +88,8 @@ class Stub:
 class Signer:
     """Signs access tokens as auth does; `jwks` is what auth publishes."""
 
-    def __init__(self, kid: str = "key-1") -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, kid: str = "key-1", key: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.kid = kid
 
     @property

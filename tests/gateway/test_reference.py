@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from restock.gateway.reference import in_openapi_3_0, merge
+from restock.kernel.openapi import PROBLEM
 
 
 def document(path: str, operation: str, **schemas: Any) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def test_things_of_one_name_are_kept_apart() -> None:
     before = copy.deepcopy(documents)
     merged = merge(documents)
     assert merged["components"]["schemas"] == {
+        "Problem": PROBLEM,
         "Thing": first,
         "VendorThing": second,
         "Own": {"$ref": "#/components/schemas/VendorThing"},
@@ -39,7 +41,7 @@ def test_the_same_thing_is_one() -> None:
     merged = merge(
         {"auth": document("/a", "x", Thing=same), "vendor": document("/b", "y", Thing=same)}
     )
-    assert merged["components"]["schemas"] == {"Thing": same}
+    assert merged["components"]["schemas"] == {"Problem": PROBLEM, "Thing": same}
 
 
 def test_new_words_become_old_ones() -> None:

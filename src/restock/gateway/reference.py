@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from restock.gateway.readiness import Reference, Services
+from restock.gateway.refusals import PROBLEM as PROBLEM_TYPE
+from restock.gateway.refusals import Refusal, of_operations
 from restock.gateway.settings import SERVICE_PORTS
+from restock.kernel.openapi import HEADERS, PROBLEM
 from restock.kernel.wire import encode
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
@@ -21,17 +24,15 @@ go on at `Link: <…>; rel="next"`. What is told on sockets and between services
 [the description of events](/events.html)."""
 
 _HEALTH: Document = {
-    "get": {
-        "operationId": "health",
-        "tags": ["gateway"],
-        "summary": "How the whole is",
-        "description": "Each service's own state; degraded is working, with something away.",
-        "security": [],
-        "responses": {
-            "200": {"description": "Everything works."},
-            "503": {"description": "Something doesn't."},
-        },
-    }
+    "operationId": "health",
+    "tags": ["gateway"],
+    "summary": "How the whole is",
+    "description": "Each service's own state; degraded is working, with something away.",
+    "security": [],
+    "responses": {
+        "200": {"description": "Everything works."},
+        "503": {"description": "Something doesn't."},
+    },
 }
 
 
@@ -62,12 +63,13 @@ async def fetch_documents(services: Services) -> dict[str, Document]:
 
 
 def merge(documents: Mapping[str, Document]) -> Document:
-    """One document. A name that two services give to different things gets the service's name.
+    """One document, with what the gateway itself may answer to each operation.
 
-    A service that didn't answer is missing, and named in the description.
+    A name that two services give to different things gets the service's name. A service that
+    didn't answer is missing, and named in the description.
     """
-    schemas: Document = {}
-    headers: Document = {}
+    schemas: Document = {"Problem": PROBLEM}
+    headers: Document = {"Retry-After": HEADERS["Retry-After"]}
     paths: Document = {}
     security: Document = {}
     operations: set[str] = set()
@@ -87,6 +89,7 @@ def merge(documents: Mapping[str, Document]) -> Document:
                 if operation["operationId"] in operations:
                     operation["operationId"] = f"{service}_{operation['operationId']}"
                 operations.add(operation["operationId"])
+                operation["responses"] = _with_refusals(operation)
         headers |= components.get("headers", {})
         security |= components.get("securitySchemes", {})
     missing = [name for name in SERVICE_PORTS if name not in documents]
@@ -100,9 +103,31 @@ def merge(documents: Mapping[str, Document]) -> Document:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in (*documents, "gateway")],
-        "paths": paths | {"/health": _HEALTH},
+        "paths": paths | {"/health": {"get": _HEALTH | {"responses": _with_refusals(_HEALTH)}}},
         "components": {"schemas": schemas, "headers": headers, "securitySchemes": security},
     }
+
+
+def _with_refusals(operation: Document) -> Document:
+    """An operation's answers, and those it gets from the gateway in the service's place."""
+    answers: Document = dict(operation["responses"])
+    for status, refusals in of_operations(public=operation.get("security") == []).items():
+        said = "; ".join(dict.fromkeys(f"`{each.code}`: {each.title}" for each in refusals))
+        if own := answers.get(str(status)):
+            answers[str(status)] = own | {"description": f"{own['description']}; {said}"}
+        else:
+            answers[str(status)] = _refused(said, refusals)
+    return dict(sorted(answers.items()))
+
+
+def _refused(said: str, refusals: list[Refusal]) -> Document:
+    described: Document = {
+        "description": said,
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if all("retry-after" in dict(refusal.headers) for refusal in refusals):
+        described["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    return described
 
 
 def _operations(item: Document) -> list[Document]:

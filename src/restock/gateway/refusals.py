@@ -102,6 +102,8 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 
 _ANYTHING_ELSE = ("gateway.refused", "The request was refused")
+# what a socket or an unknown address is told; no operation of a service is
+_OF_NO_OPERATION = (403, 404)
 
 
 def local_replies() -> dict[str, Any]:
@@ -110,6 +112,20 @@ def local_replies() -> dict[str, Any]:
         "mappers": [_mapper(refusal) for refusal in REFUSALS],
         "body_format": _body(*_ANYTHING_ELSE),
     }
+
+
+def of_operations(*, public: bool) -> dict[int, list[Refusal]]:
+    """What Envoy itself may answer to a service's operation, by the status a client sees.
+
+    A `public` operation's token isn't looked at.
+    """
+    found: dict[int, list[Refusal]] = {}
+    for refusal in REFUSALS:
+        about_tokens = refusal.status in (401, 403)
+        status = refusal.answer or refusal.status
+        if status not in _OF_NO_OPERATION and not (public and about_tokens):
+            found.setdefault(status, []).append(refusal)
+    return found
 
 
 def _mapper(refusal: Refusal) -> dict[str, Any]:
