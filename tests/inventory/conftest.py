@@ -8,6 +8,7 @@ import pytest_asyncio
 from restock.system import load
 from tests.fixtures.running import running_service
 from tests.inventory.stockroom import Account, Stockroom, account
+from tests.inventory.together import Gate
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -25,3 +26,8 @@ def ada() -> Account:
 def eve() -> Account:
     """Somebody of another workspace."""
     return account()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)

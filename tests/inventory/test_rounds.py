@@ -2,95 +2,18 @@
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from decimal import Decimal
-from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from restock.inventory import rounds as rounds_module
-from restock.inventory.rounds import ALONE_MOST, Rounds, open_rounds
-from restock.inventory.schemas import Movement, NewCount, NewMovement
+from restock.inventory.rounds import ALONE_MOST, Rounds
+from restock.inventory.schemas import Movement
 from restock.inventory.store import changes
 from restock.inventory.store.items import KeyTaken
 from restock.kernel.database import Database, DatabaseAway
-from restock.kernel.idempotency import RequestKey
-from restock.kernel.identity import Principal
-from restock.kernel.tenants import Tenant
-
-
-def principal(account):
-    now = datetime.now(UTC)
-    return Principal(
-        account.user_id, account.workspace_id, "", "", "user", "owner", uuid4(), now, ""
-    )
-
-
-def movement(account, item, delta, key=None):
-    new = NewMovement(delta=Decimal(delta), reason="sale")
-    held = None if key is None else RequestKey(key, b"")
-    return changes.moved(principal(account), UUID(item["id"]), new, held)
-
-
-def count(account, item, quantity, version=None):
-    new = NewCount(quantity=Decimal(quantity), reason="stocktaking", expected_version=version)
-    return changes.counted(principal(account), UUID(item["id"]), new, None)
-
-
-async def make(database, rounds, change):
-    """A change as a request makes it."""
-    async with database.tx(single=True, tenant=Tenant(change.who.workspace_id)) as tx:
-        return await rounds.make(tx, change)
-
-
-class Gate:
-    """Stands in for the store: notes each round, which waits until the gate is open."""
-
-    def __init__(self, monkeypatch):
-        self.rounds = []
-        self.begun = asyncio.Event()
-        self.open = asyncio.Event()
-        self.open.set()
-        self._make_all = changes.make_all
-        monkeypatch.setattr(rounds_module.changes, "make_all", self.make_all)
-
-    async def make_all(self, tx, together):
-        self.rounds.append(together)
-        self.begun.set()
-        await self.open.wait()
-        return await self._make_all(tx, together)
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    return Gate(monkeypatch)
-
-
-KEPT_WAITING = """
-SELECT count(*) FROM pg_locks
-WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
-"""
-
-
-@asynccontextmanager
-async def busy_alone(room, who):
-    """As many changes as are written alone wait for items that somebody has: rounds are next."""
-    items = [await room.made(who) for _ in range(ALONE_MOST)]
-    async with room.service.context.database.tx(tenant=who.tenant) as tx:
-        await tx.execute(
-            "SELECT FROM items WHERE workspace_id = $1 AND id = ANY ($2) FOR UPDATE",
-            who.workspace_id,
-            [UUID(item["id"]) for item in items],
-        )
-        waiting = [asyncio.create_task(room.move(who, item, -1)) for item in items]
-        async with asyncio.timeout(10):
-            while await tx.fetchval(KEPT_WAITING) < ALONE_MOST:
-                await asyncio.sleep(0.01)
-        yield
-        assert not any(task.done() for task in waiting)
-    assert {answer.status for answer in await asyncio.gather(*waiting)} == {201}
+from tests.inventory.together import busy_alone, make, movement
 
 
 async def test_each_of_a_round_has_its_own_answer(room, ada, eve, gate):
@@ -207,29 +130,6 @@ async def test_what_a_round_did_not_get_at_once_it_leaves_out(room, ada):
     assert [row is not None for row in made] == [True, False, False]
 
 
-async def test_who_goes_away_is_written_whole_or_not_at_all(room, ada, gate):
-    items = [await room.made(ada, quantity=10) for _ in range(4)]
-    database, rounds = room.service.context.database, Rounds(room.service.context.database)
-    gate.open.clear()
-    alone = [movement(ada, await room.made(ada), -1) for _ in range(ALONE_MOST)]
-    tasks = [
-        asyncio.create_task(make(database, rounds, change))
-        for change in [*alone, *(movement(ada, item, -1) for item in items)]
-    ]
-    await gate.begun.wait()
-    in_round, waiting = tasks[ALONE_MOST], tasks[-1]
-    in_round.cancel()
-    waiting.cancel()
-    gate.open.set()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [
-        *[False] * ALONE_MOST, True, False, False, True
-    ]  # fmt: skip
-    await rounds.drain()
-    assert [await room.stock(ada, item) for item in items] == [9, 9, 9, 10]
-    assert rounds._queues == {}
-
-
 async def test_nobody_is_told_of_a_round_that_was_lost(room, ada, gate, postgres):
     items = [await room.made(ada, quantity=10) for _ in range(ALONE_MOST + 6)]
     database = room.service.database_name
@@ -325,76 +225,3 @@ async def test_batches_and_rounds_of_the_same_items(room, ada, gate):
     assert {answer.status for answer in answers} == {200, 201}
     assert any(len(together) > 1 for together in gate.rounds)
     assert [await room.stock(ada, item) for item in items] == [100 - 8 - 12] * 8
-
-
-async def test_who_waits_for_a_turn_holds_no_connection(room, ada):
-    item = await room.made(ada, quantity=1)
-    database = Database(room.service.context.settings.database_url, size=1)
-    rounds = Rounds(database)
-    try:
-        async with database.tx(single=True, tenant=ada.tenant) as tx:
-            assert await rounds.make(tx, movement(ada, item, -99)) is None
-            other = asyncio.create_task(make(database, rounds, movement(ada, item, 1)))
-            await asyncio.sleep(0)  # it takes its turn, and the only connection
-            assert await rounds.make(tx, movement(ada, item, -1)) is not None
-        assert await other is not None
-    finally:
-        await database.close()
-
-
-async def test_whose_turn_does_not_come_is_refused_for_good(room, ada, monkeypatch):
-    monkeypatch.setattr(rounds_module, "TURN_WITHIN_S", 0.05)
-    item, free = await room.made(ada, quantity=10), await room.made(ada, quantity=10)
-    async with room.service.context.database.tx(tenant=ada.tenant) as tx:
-        await tx.execute(
-            "SELECT FROM items WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
-            ada.workspace_id,
-            UUID(item["id"]),
-        )
-        first = asyncio.create_task(room.move(ada, item, -1))
-        async with asyncio.timeout(10):
-            while not await tx.fetchval(KEPT_WAITING):
-                await asyncio.sleep(0.01)
-        refused = await asyncio.gather(*(room.move(ada, item, -1) for _ in range(3)))
-        assert [answer.json["code"] for answer in refused] == ["inventory.item_busy"] * 3
-        assert (await room.move(ada, free, -1)).status == 201
-    assert (await first).status == 201
-    assert await room.stock(ada, item) == 9
-    assert room.service.context.resources._queues == {}
-
-
-async def test_what_rounds_left_out_goes_on_few_at_a_time(room, ada, gate, monkeypatch):
-    """However many items somebody has: others of the service still get a connection."""
-    items = [await room.made(ada, quantity=10) for _ in range(20)]
-    at_once = most = 0
-    make_one = changes.make
-
-    async def counted_make(tx, change):
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        try:
-            return await make_one(tx, change)
-        finally:
-            at_once -= 1
-
-    monkeypatch.setattr(rounds_module.changes, "make", counted_make)
-    answers = await asyncio.gather(*(room.move(ada, item, -11) for item in items))
-    assert {answer.status for answer in answers} == {409}
-    assert any(len(together) > 1 for together in gate.rounds)
-    assert most <= 2 * ALONE_MOST
-
-
-async def test_a_stop_waits_for_the_round_under_way(room, ada, gate):
-    items = [await room.made(ada, quantity=10) for _ in range(6)]
-    database = room.service.context.database
-    gate.open.clear()
-    async with open_rounds(room.service.context) as rounds:
-        tasks = [
-            asyncio.create_task(make(database, rounds, movement(ada, item, -1))) for item in items
-        ]
-        await gate.begun.wait()
-        asyncio.get_running_loop().call_soon(gate.open.set)
-    assert all(asked.done() for asked in tasks[ALONE_MOST : ALONE_MOST + 1])
-    await asyncio.gather(*tasks)
-    assert {await room.stock(ada, item) for item in items} == {9}

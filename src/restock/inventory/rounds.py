@@ -53,11 +53,13 @@ UNDONE = (
 @dataclass(slots=True, eq=False)
 class Asked:
     """A change on its way. Done is `turn` with its answer from a round, or with None: it is to be
-    written alone, now. `in_round` while its round is being written, `left_out` by one before."""
+    written alone, now. `in_round` from when a round takes it until that is written, `left_out` by
+    one before. Its turn must come by `until`, as the loop's clock goes."""
 
     change: Change[Any]
     turn: "asyncio.Future[Any]"
     names: tuple[Any, ...]
+    until: float
     alone: bool = False
     in_round: bool = False
     left_out: bool = False
@@ -98,10 +100,11 @@ class Rounds:
         workspace_id = change.who.workspace_id
         queue = self._queues.setdefault(workspace_id, Queue())
         loop = asyncio.get_running_loop()
-        asked = Asked(change, loop.create_future(), _names(change))
+        until = loop.time() + TURN_WITHIN_S
+        asked = Asked(change, loop.create_future(), _names(change), until)
         _ask(queue, asked)
         self._go_on(workspace_id, queue, only=asked)
-        timer = None if asked.turn.done() else loop.call_later(TURN_WITHIN_S, _give_up, asked)
+        timer = None if asked.turn.done() else loop.call_at(until, _give_up, asked)
         try:
             made: T | None = await asked.turn
             if asked.alone:
@@ -135,6 +138,8 @@ class Rounds:
                 _write_alone(queue, following[0])
             else:
                 queue.in_round = True
+                for asked in following:  # now: who is refused after this is written all the same
+                    asked.in_round = True
                 task = asyncio.create_task(self._write(workspace_id, queue, following))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
@@ -145,8 +150,6 @@ class Rounds:
         """Write a round, answer it, and go on with what came meanwhile."""
         made: Sequence[Any] = [None] * len(following)
         failure: Exception | None = None
-        for asked in following:
-            asked.in_round = True
         try:
             async with self._database.tx(single=True, tenant=Tenant(workspace_id)) as tx:
                 made = await changes.make_all(tx, [asked.change for asked in following])
@@ -158,6 +161,8 @@ class Rounds:
                 continue
             if failure is not None:
                 asked.turn.set_exception(failure)
+            elif answer is None and asked.until <= asyncio.get_running_loop().time():
+                asked.turn.set_exception(ItemBusy())  # its timer has gone off meanwhile
             elif answer is None:
                 queue.taken.update(asked.names)
                 asked.left_out = True
