@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import time_machine
 
 from restock.engines.nats import NatsEngine
 from restock.kernel import revocations
 from restock.kernel.identity import Keys, read_jwks
+from restock.kernel.ids import new_id
 from tests.auth.conftest import Auth, StartAuth
 from tests.fixtures.running import RunningService
+from tests.fixtures.tokens import token_for
+from tests.kernel.test_bus import revoke
 
 ITEMS = "/api/inventory/items"
 Start = Callable[[], Awaitable[RunningService]]
@@ -59,6 +64,19 @@ async def test_who_starts_later_knows_it(auth: Auth, start_inventory: Start) -> 
     inventory = await start_inventory()
     assert await status(inventory, ada.token) == 401
     assert await status(inventory, other.token) == 200
+
+
+async def test_who_starts_with_shorter_lives_knows_what_ended_a_longer_one(
+    make_service: Any, nats: NatsEngine
+) -> None:
+    """Tokens of the setting before, or of another service's, are good as long as they say."""
+    session = new_id()
+    ended, other = (token_for(session_id=which, lives_s=3600) for which in (session, new_id()))
+    await revoke(nats, session)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=40), tick=True):
+        service = await make_service("inventory", nats=nats, RESTOCK_TOKEN_MINUTES="1")
+        assert await status(service, ended) == 401
+        assert await status(service, other) == 200
 
 
 async def test_while_nats_is_away_it_is_said_and_made_up_for(

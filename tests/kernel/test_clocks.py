@@ -52,7 +52,7 @@ async def test_a_token_is_judged_by_the_clock_and_good_again(
 
 def test_a_session_that_was_ended_stays_ended_over_any_jump() -> None:
     """Its token is good again when the clock is back: then it must still be known."""
-    known = Revocations(token_life_s=900)
+    known = Revocations()
     session, during = uuid4(), uuid4()
     known.add(session, datetime.now(UTC) + timedelta(minutes=15))
     for jump in (timedelta(days=40), timedelta(days=-40)):

@@ -43,7 +43,7 @@ def auth(monkeypatch: pytest.MonkeyPatch) -> Auth:
 
 @pytest_asyncio.fixture
 async def verify(auth: Auth) -> AsyncIterator[Callable[[str], Awaitable[Any]]]:
-    revocations = Revocations(token_life_s=900)
+    revocations = Revocations()
     revocations.ready = True
     verifier = TokenVerifier(auth, revocations, issuer="restock", audience="restock")
     stop = asyncio.Event()

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ import aiohttp
 import jwt
 
 from restock.kernel.faults import Unauthenticated, Unavailable
-from restock.kernel.revocations import Revocations
+from restock.kernel.revocations import LONGEST_LIFE_S, Revocations
 from restock.kernel.stopping import pause
 from restock.kernel.telemetry import log
 from restock.kernel.tenants import Tenant
@@ -31,7 +32,6 @@ TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1
 KEYS_FRESH_S = 60.0
 KEYS_RETRY_S = 1.0
 CLOCKS_DIFFER_S = 30.0
-LONGEST_LIFE_S = 3600.0  # the most that RESTOCK_TOKEN_MINUTES may be
 REMEMBERED_TOKENS = 20_000
 CLAIMS = ["iss", "aud", "sub", "email", "name", "role", "wid", "wrole", "sid", "iat", "exp"]
 
@@ -91,7 +91,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._keys: Keys = {}
-        self._tried_at = -KEYS_FRESH_S
+        self._tried_at = -math.inf
         self._fetching = asyncio.Lock()
         self._known: dict[bytes, tuple[Principal, float]] = {}
 

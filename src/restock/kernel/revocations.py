@@ -1,8 +1,8 @@
 """Sessions ended before their tokens: every process knows them, within a second.
 
 auth publishes `auth.session.revoked`. Each process reads the stream from as far back as a token
-can live, before it is ready, and follows it. When NATS is away it goes on with what it knows
-and says so.
+can live by any setting, before it is ready, and follows it: tokens are taken that another setting
+made. When NATS is away it goes on with what it knows and says so.
 """
 
 import asyncio
@@ -24,22 +24,23 @@ from restock.events.auth import SessionRevoked
 from restock.events.envelope import unwrap
 from restock.kernel.bus import Bus
 from restock.kernel.ids import new_id
+from restock.kernel.settings import TOKEN_MINUTES_MOST
 from restock.kernel.stopping import pause, unless_stopped
 from restock.kernel.telemetry import log
 
 STREAM = "AUTH"
 HEARTBEAT_S = 2.0
 MARGIN_S = 60.0
+LONGEST_LIFE_S = TOKEN_MINUTES_MOST * 60.0  # of an access token
 PRUNE_EVERY_S = 60.0
 
 
 class Revocations:
     """The revoked sessions this process knows."""
 
-    def __init__(self, *, token_life_s: float) -> None:
+    def __init__(self) -> None:
         self.ready = False
         self.degraded = True
-        self.token_life_s = token_life_s
         self._ends: dict[UUID, float] = {}
         self._pruned_at = 0.0
         self._listeners: list[Callable[[UUID], None]] = []
@@ -64,7 +65,7 @@ class Revocations:
             self._ends = {known: ends for known, ends in self._ends.items() if ends >= now}
         if session_id in self._ends:
             return
-        left = max(self.token_life_s, expires_at.timestamp() - time.time())
+        left = max(LONGEST_LIFE_S, expires_at.timestamp() - time.time())
         self._ends[session_id] = now + left + MARGIN_S
         for callback in list(self._listeners):
             callback(session_id)
@@ -107,7 +108,7 @@ class RevocationFeed:
         inbox = self._bus.nc.new_inbox()
         subscription = await self._bus.nc.subscribe(inbox)
         try:
-            since = datetime.now(UTC) - timedelta(seconds=self._revocations.token_life_s + MARGIN_S)
+            since = datetime.now(UTC) - timedelta(seconds=LONGEST_LIFE_S + MARGIN_S)
             consumer = await self._bus.js.add_consumer(
                 STREAM,
                 ConsumerConfig(

@@ -152,7 +152,7 @@ async def open_context(
     )
     verifier = TokenVerifier(
         fetch_keys or keys_at(jwks),
-        Revocations(token_life_s=settings.token_minutes * 60.0),
+        Revocations(),
         issuer=settings.issuer,
         audience=settings.audience,
     )

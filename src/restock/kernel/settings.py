@@ -26,6 +26,8 @@ SECRET: dict[str, Any] = {"secret": True}
 
 # An unescaped character of a password ends what is before it, and drivers then repeat the rest as
 # a port or a host that they don't find. So nothing after a URL's server may hold an @.
+TOKEN_MINUTES_MOST = 60
+
 _DATABASE_URL = r"^(postgres(ql)?://[^/?#@]*(@[^/?#@]*)?([/?][^@]*)?)?$"
 _SERVER = r"((nats|tls|ws|wss)://)?[^/?#@,\s]+(@[^/?#@,\s]+)?/?"
 _NATS_URL = rf"^({_SERVER}(\s*,\s*{_SERVER})*)?$"
@@ -89,7 +91,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            le=60,
+            le=TOKEN_MINUTES_MOST,
             description="Life of an access token, in minutes.",
             extra=shared("RESTOCK_TOKEN_MINUTES"),
         ),
