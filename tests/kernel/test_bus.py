@@ -202,6 +202,43 @@ async def test_what_always_fails_is_parked_and_the_rest_goes_on(
     assert await heard.until(1) == ["next"]
 
 
+async def test_many_that_fail_do_not_hold_up_the_rest(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each of them would wait for another try."""
+    monkeypatch.setattr(bus, "FETCH_MOST", 1)
+    monkeypatch.setattr(bus, "PENDING_MOST", 8)
+    monkeypatch.setattr(bus, "RETRY_DELAYS_S", (600.0,))
+    heard = Heard()
+    heard.fails = 20
+    await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    for number in range(heard.fails):
+        message = fell_low(f"never {number}", event_id=new_id())
+        await publish(nats, ItemFellLow.subject, message, f"m{number}")
+    await publish(nats, ItemFellLow.subject, fell_low("next", event_id=new_id()), "last")
+    assert await heard.until(1) == ["next"]
+    assert len(await dead_letters(nats, 16)) == 16  # the others are still being tried
+
+
+async def test_what_no_program_knows_any_more_is_parked(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the newer one was taken back: what came for it meanwhile is not lost."""
+    monkeypatch.setattr(bus, "UNKNOWN_DELAY_S", 0.01)
+    monkeypatch.setattr(bus, "UNKNOWN_OFFERED", 3)
+    newer = await make_sample(nats=nats, consumers={ItemFellLow: Heard(), ItemRanOut: Heard()})
+    newer.context.stopping.set()
+    await newer.task
+    older = Heard()
+    await make_sample(nats=nats, consumers={ItemFellLow: older})
+    message = fell_low("for the newer", event_id=new_id()).replace(b"fell_low", b"ran_out")
+    await publish(nats, ItemRanOut.subject, message, "m1")
+    [parked] = await dead_letters(nats, 1)
+    assert (parked.subject, parked.data) == (f"deadletters.inventory.{ItemRanOut.subject}", message)
+    await publish(nats, ItemFellLow.subject, fell_low("known", event_id=new_id()), "m2")
+    assert await older.until(1) == ["known"]
+
+
 async def test_what_cannot_be_read_is_parked_at_once(
     make_sample: MakeSample, nats: NatsEngine
 ) -> None:

@@ -44,7 +44,9 @@ async def test_a_handled_event_is_known_for_longer_than_it_can_come_again(
     notes: RunningService,
 ) -> None:
     event_id = new_id()
-    lives = max(definition(n, replicas=1)["max_age"] for n in LARGEST_BYTES if n != DEADLETTERS)
+    ages = {name: definition(name, replicas=1)["max_age"] for name in LARGEST_BYTES}
+    # what is published again from a dead letter on its last day
+    lives = ages.pop(DEADLETTERS) + max(ages.values())
 
     async def forgotten() -> int:
         async with notes.context.database.tx(single=True) as tx:

@@ -1,6 +1,7 @@
 """The pool: few connections, in the order of asking, none of them in doubt."""
 
 import asyncio
+import re
 from typing import Any
 
 import asyncpg
@@ -9,7 +10,7 @@ import pytest
 from restock.engines.nats import NatsEngine
 from restock.kernel import database as database_module
 from restock.kernel import pool as pool_module
-from restock.kernel.database import DatabaseAway
+from restock.kernel.database import Database, DatabaseAway
 from restock.kernel.pool import Pool
 from tests.fixtures.tokens import token_for
 from tests.kernel.conftest import MakeSample
@@ -279,3 +280,20 @@ async def test_the_database_is_used_again_when_it_is_back(make_sample: MakeSampl
             await tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     async with database.tx(single=True) as tx:
         assert await tx.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("place", ["another-password@", "/nowhere", "/template0"])
+async def test_a_database_that_does_not_let_us_in_is_away(
+    make_sample: MakeSample, place: str
+) -> None:
+    """So its service answers 503, and no event is given up for it; template0 takes nobody in."""
+    notes = await make_sample()
+    pattern = "(?<=:)[^:@]+@" if place.endswith("@") else "/[^/?]+(?=[?]|$)"
+    url, changed = re.subn(pattern, place, notes.context.settings.database_url)
+    assert changed == 1
+    database = Database(url, size=1)
+    with pytest.raises(DatabaseAway):
+        async with database.tx(single=True) as tx:
+            await tx.fetchval("SELECT 1")
+    assert not await database.ping()
+    await database.close()

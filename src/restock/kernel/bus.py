@@ -2,8 +2,9 @@
 
 Delivery is at least once. A message is acknowledged after the commit of its effect, whose
 transaction also holds its id in the inbox. What fails is redelivered with growing delay and
-parked as a dead letter after `FAILURES_MOST` tries; what fails because the database is away
-waits as long as that lasts.
+parked as a dead letter after `FAILURES_MOST` tries, or at once while so much waits for another
+try that it could hold up the rest; what fails because the database is away waits as long as that
+lasts.
 """
 
 import asyncio
@@ -35,6 +36,9 @@ ACK_WAIT_S = 10.0
 PULL_S = 5.0
 FAILURES_MOST = 8
 FAILURES_REMEMBERED = 10_000
+# What was delivered and not acknowledged, whatever it waits for: beyond the most JetStream delivers
+# nothing more to this service, so half of it is as much as may wait for another try.
+PENDING_MOST = 10_000
 UNKNOWN_OFFERED = 40
 UNKNOWN_DELAY_S = 15.0
 RETRY_DELAYS_S = (1, 5, 30, 120, 600)
@@ -291,7 +295,7 @@ class Consumers:
         if len(self._failures) > FAILURES_REMEMBERED:
             del self._failures[next(iter(self._failures))]
         log.error("bus.handler_failed", subject=message.subject, failures=failures, exc_info=error)
-        if failures >= FAILURES_MOST:
+        if failures >= FAILURES_MOST or await self._is_crowded():
             await self._park(message, repr(error))
         else:
             delay = RETRY_DELAYS_S[min(failures, len(RETRY_DELAYS_S)) - 1]
@@ -299,12 +303,20 @@ class Consumers:
             CONSUMED.labels(message.subject, "retried").inc()
 
     async def _leave_to_another(self, message: Msg) -> None:
-        """A subject this program doesn't know: a newer worker beside it may, during an upgrade."""
-        if message.metadata.num_delivered < UNKNOWN_OFFERED:
-            await message.nak(delay=UNKNOWN_DELAY_S)
-        else:
-            await message.ack()
+        """A subject this program doesn't know: a newer worker beside it may, during an upgrade.
+
+        Where none takes it, it waits among the dead letters for the newer program to come back.
+        """
+        if message.metadata.num_delivered >= UNKNOWN_OFFERED or await self._is_crowded():
+            await self._park(message, "this program doesn't know the subject, a newer one does")
+            return
+        await message.nak(delay=UNKNOWN_DELAY_S)
         CONSUMED.labels(message.subject, "unknown").inc()
+
+    async def _is_crowded(self) -> bool:
+        """Whether so much waits for another try that it could hold up the rest."""
+        found = await self._bus.js.consumer_info(self._stream, self._service)
+        return (found.num_ack_pending or 0) > PENDING_MOST // 2
 
     async def _park(self, message: Msg, why: str) -> None:
         """Keep the message where an operator finds it, then stop its redelivery."""
@@ -331,9 +343,10 @@ class Consumers:
         try:
             known = (await self._bus.js.consumer_info(self._stream, self._service)).config
             asked = set(known.filter_subjects or []) | {known.filter_subject or ""} - {""}
+            is_wide = (known.max_ack_pending or 0) >= PENDING_MOST
         except nats.js.errors.NotFoundError:
-            asked = set()
-        if subjects <= asked:
+            asked, is_wide = set(), False
+        if subjects <= asked and is_wide:
             return
         await self._bus.js.add_consumer(
             self._stream,
@@ -343,7 +356,7 @@ class Consumers:
                 filter_subjects=sorted(subjects | asked),
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_S,
-                max_ack_pending=1000,
+                max_ack_pending=PENDING_MOST,
                 max_deliver=-1,
             ),
         )

@@ -48,6 +48,11 @@ AWAY = (
     asyncpg.SerializationError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
+    # it doesn't let us in: the password, its name or who may connect was changed
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresSystemError,
     # a migration went over tables in use: asked again, the statement is planned anew
     asyncpg.InvalidCachedStatementError,
     WrongTables,

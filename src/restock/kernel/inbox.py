@@ -5,7 +5,9 @@ from uuid import UUID
 
 from restock.kernel.database import Tx, deleted
 
-KEPT = timedelta(days=8)  # longer than a stream keeps its messages
+# Longer than an event can come again: a dead letter is kept for 30 days, and what is published
+# from it for another 7.
+KEPT = timedelta(days=38)
 
 
 async def first_time(tx: Tx, consumer: str, event_id: UUID) -> bool:
