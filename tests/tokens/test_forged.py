@@ -70,6 +70,7 @@ async def test_a_forged_token_is_refused_everywhere(
     expected = REFUSED if len(token) < SOCKET_READS else CLOSED
     assert set(refusals.values()) == {expected}, refusals
     figures.add("forged tokens tried", len(answers) + len(refusals))
+    figures.tell("kinds of forged tokens", str(len(FORGERIES)))
     assert set((await tried.header(bearer(genuine.token))).values()) == {200}
 
 
