@@ -44,11 +44,13 @@ async def ran(*words: str, **changes: str) -> Ran:
 
 @dataclass
 class Up:
-    """A `restock up` of the test's own."""
+    """A `restock up` of the test's own, started `by` a command, with further `words`."""
 
     root: Path
     offset: int
     settings: dict[str, str] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
     seen: dict[str, Mark] = field(default_factory=dict)
@@ -68,12 +70,14 @@ class Up:
         """Start it; `ready` waits for its line."""
         self.out, self.err = [], []
         self.process = await asyncio.create_subprocess_exec(
+            *self.by,
             *RESTOCK,
             "up",
             "--data-dir",
             str(self.root),
             "--port-offset",
             str(self.offset),
+            *self.words,
             env=clean_environment(**self.settings),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

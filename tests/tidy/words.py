@@ -22,7 +22,7 @@ EVASIONS = re.compile(
     r"pytest\.mark\.(skip|skipif|xfail)|pytest\.(skip|xfail|importorskip)\(|time\.sleep\("
 )
 # Where a test may be skipped all the same, for what this user or machine can't do; it says why.
-SKIPS = {"tests/fixtures/small_disk.py"}
+SKIPS = {"tests/fixtures/own_network.py", "tests/fixtures/small_disk.py"}
 DECISION = re.compile(r"\b[Dd]ecision (\d{4})\b")
 ADDRESS = re.compile(r"https?:|file:/")
 
