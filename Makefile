@@ -36,10 +36,10 @@ up: $(INSTALLED) ## start the whole system; ends with Ctrl-C
 test: setup ## every test but the long ones
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not long" $(ARGS)
 
-test-long: setup ## the long tests: recorded days replayed, processes killed meanwhile
+test-long: setup ## what takes minutes: kills, floods, fuzzing, days replayed; ends with figures
 	$(BIN)/pytest -m "long or counted" $(ARGS)
 
-check: $(INSTALLED) ## format, lint, types, borders, tidy rules, contracts: changes nothing
+check: $(INSTALLED) ## format, lint, types, borders, tidy rules, supply, contracts: changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -47,7 +47,7 @@ check: $(INSTALLED) ## format, lint, types, borders, tidy rules, contracts: chan
 	$(BIN)/pytest -q tests/tidy tests/supply
 	$(BIN)/restock contracts --check
 
-contracts: $(INSTALLED) ## write contracts/ anew from the code
+contracts: $(INSTALLED) ## write contracts/ and docs/settings.md anew from the code
 	$(BIN)/restock contracts
 
 bench: $(INSTALLED) $(BENCH_NODE_INSTALLED) ## measure, quickly; PEER=DIR names the other side

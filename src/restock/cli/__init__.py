@@ -13,6 +13,7 @@ COMMANDS = {
     "backup": ("restock.cli.backup", "Write a running system into one file."),
     "restore": ("restock.cli.restore", "Restore a backup into an empty place."),
     "deadletters": ("restock.cli.deadletters", "List and replay events that failed."),
+    "events": ("restock.cli.events", "Publish events again."),
     "account": ("restock.cli.account", "Accounts, for the operator."),
     "keys": ("restock.cli.keys", "The keys that sign tokens, for the operator."),
     "gateway": ("restock.cli.gateway", "What the gateway is made of."),

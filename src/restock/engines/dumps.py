@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO, Any, LiteralString, cast
 
 import psycopg
@@ -28,7 +28,7 @@ SESSIONS_END_S = 5.0  # one that was closed is still listed for a moment
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 
-# What makes a restored database fit to go on, see `go_on`.
+# What makes a restored database fit to go on, see `go_on`; also of use by itself.
 SEND_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at >= %s"
 REMEMBER_LONGER = "UPDATE inbox SET seen_at = now()"
 ACCOUNTS = "SELECT id FROM accounts"
@@ -173,6 +173,16 @@ def go_on(service: str, url: str, *, backup_began: datetime) -> int:
         again = connection.execute(SEND_AGAIN, [backup_began - KEPT]).rowcount
         connection.execute(REMEMBER_LONGER)
     return again
+
+
+def send_again(service: str, url: str, within: timedelta) -> int:
+    """Have what was published during that time published again; how many events.
+
+    Raises EngineError.
+    """
+    with connected(service, url) as connection:
+        now: datetime = _value(connection, "SELECT now()")
+        return connection.execute(SEND_AGAIN, [now - within]).rowcount
 
 
 def leap_ahead(auth: str, notification: str) -> None:
