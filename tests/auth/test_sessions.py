@@ -165,7 +165,9 @@ async def test_a_session_that_nobody_seems_to_be_able_to_use_is_ended_for_all(au
     assert await auth.service.fetchval("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == 0
 
 
-@pytest.mark.parametrize(("method", "path"), GUARDED)
+@pytest.mark.parametrize(
+    ("method", "path"), GUARDED, ids=["verify", "logout", "logout all", "list", "end"]
+)
 async def test_who_was_ended_by_another_worker_does_nothing_here(
     auth: Auth, method: str, path: str
 ) -> None:
