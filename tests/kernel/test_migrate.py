@@ -67,7 +67,7 @@ async def test_two_at_once_do_the_work_once(postgres: PostgresEngine, empty: str
 async def standing(url: str) -> Revision | None:
     connection = await asyncpg.connect(url)
     try:
-        return await found(connection)
+        return await found("vendor", connection)
     finally:
         await connection.close()
 

@@ -261,9 +261,11 @@ def fill(
 ) -> None:
     """Load every dump into its empty database, and migrate it. Raises EngineError.
 
-    `filled` gets the services whose database isn't empty any more, one after the other.
+    `filled` gets the services whose database isn't empty any more, one after the other. Until the
+    end all of them are marked: ended before, however it is, none of them is taken for whole.
     """
     try:
+        dumps.mark(urls)
         for part in manifest.databases:
             url = urls[part.service]
             with archive.open(part.file) as source:
@@ -271,6 +273,7 @@ def fill(
             filled.append(part.service)
             _finish(part, url, manifest)
         dumps.leap_ahead(urls["auth"], urls["notification"])
+        dumps.unmark(urls)
     except (EngineError, MigrationError, SQLAlchemyError, psycopg.Error) as error:
         raise EngineError(dumps.why(error)) from error
 
@@ -282,7 +285,7 @@ def _finish(part: Dumped, url: str, manifest: Manifest) -> None:
         raise EngineError(f"the database of {service} is not what was backed up: {found.rows}")
     # by the first dump's clock: whoever hears of events was looked at first
     again = dumps.go_on(service, url, backup_began=manifest.databases[0].at)
-    ran = migrate(service, url)
+    ran = migrate(service, url, unfinished=True)
     click.echo(
         f"{service}: {sum(part.rows.values())} rows, at {part.revision}"
         + (f", {again} events to publish again" if again else "")

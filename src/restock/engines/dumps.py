@@ -7,8 +7,8 @@ environment, which only their own user can read; their command line everybody ca
 import hashlib
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any, LiteralString, cast
@@ -20,13 +20,20 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from restock.engines.binaries import postgres_programs
 from restock.engines.failures import EngineError
 from restock.kernel.outbox import KEPT
+from restock.kernel.revision import IS_UNFINISHED, not_restored
 from restock.kernel.settings import environment
 
 CHUNK = 1 << 20
 LOCK_TIMEOUT = "60s"  # a migration may be running
 SESSIONS_END_S = 5.0  # one that was closed is still listed for a moment
 
-TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+# The mark of a restore that isn't finished: gone with all that is there when a database is emptied.
+MARK = "CREATE TABLE IF NOT EXISTS public.restore_unfinished ()"
+UNMARK = "DROP TABLE public.restore_unfinished"
+TABLES = """
+    SELECT tablename FROM pg_tables
+    WHERE schemaname = 'public' AND tablename <> 'restore_unfinished' ORDER BY tablename
+"""
 
 # What makes a restored database fit to go on, see `go_on`; also of use by itself.
 SEND_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at >= %s"
@@ -96,10 +103,13 @@ def dump(service: str, url: str, into: IO[bytes]) -> tuple[Contents, Digest]:
     """Write the whole database into `into`, as pg_dump's custom format.
 
     What is returned is of the very snapshot that was written. Others go on working meanwhile.
-    Raises EngineError; and OSError where `into` can't be written.
+    Raises EngineError, also while a restore into it isn't finished; and OSError where `into` can't
+    be written.
     """
     with connected(service, url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if _value(connection, IS_UNFINISHED):
+            raise EngineError(not_restored(service))
         snapshot = str(_value(connection, "SELECT pg_export_snapshot()"))
         contents = read_contents(service, connection)
         digest = Digest()
@@ -126,9 +136,14 @@ def load(service: str, url: str, source: IO[bytes]) -> None:
 
 
 def require_empty(service: str, url: str) -> None:
-    """Raises EngineError when the database holds anything, or others are at work on it."""
+    """Raises EngineError when the database holds anything, or others are at work on it.
+
+    The mark alone is nothing: a restore that is begun again may find it.
+    """
     with connected(service, url) as connection:
         if connection.execute(TABLES).fetchone() is not None:
+            if _value(connection, IS_UNFINISHED):
+                raise EngineError(not_restored(service))
             raise EngineError(
                 f"the database of {service} is not empty: a backup is restored into empty ones only"
             )
@@ -141,6 +156,23 @@ def require_empty(service: str, url: str) -> None:
                 )
             connection.commit()  # within one transaction the list stays as it was
             time.sleep(0.05)
+
+
+def mark(urls: Mapping[str, str]) -> None:
+    """Let nobody migrate, serve or back up these databases until `unmark`. Raises EngineError."""
+    _on_all(urls, MARK)
+
+
+def unmark(urls: Mapping[str, str]) -> None:
+    """A restore into these databases is finished. Raises EngineError."""
+    _on_all(urls, UNMARK)
+
+
+def _on_all(urls: Mapping[str, str], statement: LiteralString) -> None:
+    """Run it on each; it is committed only once all of them have done it."""
+    with ExitStack() as stack:
+        for service, url in urls.items():
+            stack.enter_context(connected(service, url)).execute(statement)
 
 
 def contents_of(service: str, url: str) -> Contents:

@@ -241,7 +241,7 @@ class Database:
         self._pinged_at = -PING_FRESH_S
         self._answers = False
         self._admit = admit
-        self.wrong = "away"  # why `ping` last said no: "away", "older" or "newer"
+        self.wrong = "away"  # why `ping` last said no: "away", or the state of WrongTables
         self.wake_relay: Callable[[], None] = _nobody
 
     async def _connect(self) -> TenantConnection:

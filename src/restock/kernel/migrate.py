@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.base import Script
 from alembic.util.exc import CommandError
 
-from restock.kernel.revision import Revision, migrations_of, wanted
+from restock.kernel.revision import IS_UNFINISHED, Revision, migrations_of, not_restored, wanted
 
 LOCK = 0x5E57_0CC5
 # Whoever waits for a table in use holds up all that come after him: not for longer than services
@@ -62,16 +62,18 @@ class SqlFiles(ScriptDirectory):
         self.ran.append(path.stem)
 
 
-def migrate(service: str, url: str) -> list[str]:
+def migrate(service: str, url: str, *, unfinished: bool = False) -> list[str]:
     """Bring a service's database to its newest migration; the names of those that ran.
 
-    `url` is of the owner role. Tables in use are tried again for a minute. Raises MigrationError
-    when that didn't help, and for a database newer than this program that doesn't serve it.
+    `url` is of the owner role. Tables in use are tried again for a minute. `unfinished` is for the
+    restore that is still at work on it; anybody else is refused then. Raises MigrationError for
+    that, when trying again didn't help, and for a database newer than this program that doesn't
+    serve it.
     """
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return _migrate_once(service, url)
+            return _migrate_once(service, url, unfinished)
         except HELD_UP as error:
             if time.monotonic() > until:
                 raise MigrationError(
@@ -81,7 +83,7 @@ def migrate(service: str, url: str) -> list[str]:
         time.sleep(random.uniform(0.1, 1.0))  # noqa: S311 – nothing secret in a delay
 
 
-def _migrate_once(service: str, url: str) -> list[str]:
+def _migrate_once(service: str, url: str, unfinished: bool) -> list[str]:
     files = SqlFiles(migrations_of(service))
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sqlalchemy.NullPool
@@ -90,6 +92,8 @@ def _migrate_once(service: str, url: str) -> list[str]:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            if not unfinished and connection.exec_driver_sql(IS_UNFINISHED).scalar():
+                raise MigrationError(not_restored(service))
             environment = EnvironmentContext(Config(), files)
             environment.configure(
                 connection=connection, fn=lambda at, _context: files._upgrade_revs("head", at)
