@@ -1,8 +1,11 @@
-"""A clock that jumps: the service's against PostgreSQL's, forwards, backwards and back."""
+"""A clock that jumps: the service's against PostgreSQL's, forwards, backwards and back.
+
+What a jump of PostgreSQL's own does to rows is tested where they are: `test_clock` of inventory,
+notification and vendor.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -15,16 +18,9 @@ from restock.kernel.ids import new_id
 from restock.kernel.revocations import Revocations
 from restock.kernel.runner import Housekeeping
 from tests.conftest import MakeService
+from tests.fixtures.clock import JUMPS
 from tests.fixtures.tokens import token_for
 from tests.kernel.test_bus import revoke
-
-FAR = [timedelta(days=-40), timedelta(days=40)]
-JUMPS = pytest.mark.parametrize(
-    "jump",
-    [*FAR, *(pytest.param(timedelta(hours=h), marks=pytest.mark.long) for h in (-5, 5))],
-    ids=str,
-)
-TEA = {"name": "Tea", "quantity": 10, "minThreshold": 9, "unit": "kg", "category": "c"}
 
 
 def jumped(by: timedelta) -> Any:
@@ -62,53 +58,6 @@ def test_a_session_that_was_ended_stays_ended_over_any_jump() -> None:
             assert known.is_revoked(session)
     assert known.is_revoked(session)
     assert known.is_revoked(during)
-
-
-@JUMPS
-async def test_the_ledger_and_its_pages_do_not_mind(
-    make_service: MakeService, jump: timedelta
-) -> None:
-    service = await make_service("inventory")
-    who = {"user_id": new_id(), "workspace_id": new_id()}
-
-    async def ask(method: str, path: str, status: int, body: Any = None, key: str = "") -> Any:
-        headers = {"Idempotency-Key": key} if key else {}
-        more = {"json": body} if body is not None else {}
-        url = f"/api/inventory{path}"
-        found = await service.ask(method, url, token=token_for(**who), headers=headers, **more)
-        assert found.status == status, found.json
-        return found
-
-    made, moved = [], []
-    item = (await ask("POST", "/items", 201, TEA)).json["id"]
-    for off in (timedelta(), jump, timedelta(), -jump, timedelta()):
-        with jumped(off):
-            made.append((await ask("POST", "/items", 201, TEA)).json["id"])
-            key = uuid4().hex
-            delta = {"delta": -1 if len(moved) % 2 == 0 else 1, "reason": "sale"}
-            first = await ask("POST", f"/items/{item}/movements", 201, delta, key)
-            moved.append(first.json["seq"])
-        # the key is good for ever on the ledger, whatever the time was
-        again = await ask("POST", f"/items/{item}/movements", 201, delta, key)
-        assert again.body == first.body
-    assert moved == [2, 3, 4, 5, 6]
-    for path, wanted in (
-        (f"/items/{item}/logs?limit=2", [6, 5, 4, 3, 2, 1]),
-        ("/items?limit=2", None),
-    ):
-        pages, next_page = [], path
-        while next_page:
-            with jumped(jump if len(pages) % 2 else timedelta()):
-                found = await ask("GET", next_page, 200)
-            pages += found.json
-            link = found.headers.get("Link", "")
-            next_page = link.partition(">")[0].removeprefix("</api/inventory") if link else ""
-        if wanted is None:  # each once, whatever order they were made in
-            assert sorted(row["id"] for row in pages) == sorted([item, *made])
-        else:
-            assert [row["seq"] for row in pages] == wanted
-    rows = await service.fetch("SELECT sum(delta) AS total FROM ledger WHERE item_id = $1", item)
-    assert rows[0]["total"] == Decimal(9)
 
 
 class Clocked:
