@@ -18,7 +18,7 @@ from restock.kernel.ids import new_id
 from restock.kernel.tenants import NOBODY, Tenant
 from tests.access.calls import LINES, Line, call_of
 from tests.access.matrix import play
-from tests.access.openings import forgetful, without_tenant
+from tests.access.openings import closed, forgetful, without_tenant
 from tests.access.stage import CANARY, SERVICES, Stage
 from tests.fixtures.figures import Figures
 
@@ -166,11 +166,20 @@ async def test_the_matrix_holds_though_every_statement_forgot_its_tenant(
     stage: Stage, line: Line, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     counted: Counter[str] = Counter()
-    with forgetful(monkeypatch) as taken:
+    with forgetful(monkeypatch) as forgotten:
         wrong = await play(stage, line, counted)
     assert not wrong, "\n".join(wrong)
+    assert not forgotten.closed, "nothing was taken out of these"
     figures.add("calls whose statements had forgotten the tenant", counted.total())
-    figures.add("conditions taken out of statements", taken.total())
+    figures.add("conditions taken out of statements", forgotten.taken.total())
+
+
+async def test_what_is_heard_has_no_closed_statement_either(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forgetful(monkeypatch) as forgotten:
+        await stage.tell_of_vendor()
+    assert not forgotten.closed, "nothing was taken out of these"
 
 
 async def test_the_matrix_holds_without_the_second_wall(stage: Stage, figures: Figures) -> None:
@@ -220,3 +229,51 @@ def test_conditions_of_tenants_are_told_from_joins() -> None:
         "WHERE ((a.workspace_id = $1) IS NOT NULL) "
         "AND ((user_id = ANY($2)) IS NOT NULL) AND id = $3"
     )
+    assert closed(sql) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM items WHERE workspace_id IS NOT DISTINCT FROM $1",
+        "SELECT * FROM items WHERE $1 IS NOT DISTINCT FROM workspace_id",
+        "SELECT * FROM items WHERE $1 = workspace_id",
+        "SELECT * FROM items i WHERE id = $2 AND i.workspace_id IN ($1)",
+        "SELECT * FROM items WHERE workspace_id::text = $1",
+        "SELECT * FROM items WHERE (workspace_id, id) = ($1, $2)",
+        "SELECT * FROM items WHERE (id, workspace_id) IN (SELECT $2, $1)",
+        "SELECT * FROM items WHERE coalesce(workspace_id, $1) = $1",
+        "SELECT * FROM items WHERE workspace_id = coalesce($1, $2)",
+        "SELECT * FROM items WHERE NOT (workspace_id <> $1)",
+        "SELECT * FROM items WHERE workspace_id BETWEEN $1 AND $1",
+        "SELECT * FROM items WHERE ARRAY[workspace_id] && $1",
+        "SELECT * FROM items WHERE EXISTS (SELECT WHERE workspace_id >= $1)",
+        "SELECT * FROM requests r JOIN vendors v ON r.id = $2 AND buyer_workspace_id IN ($1)",
+        "SELECT * FROM items JOIN unnest($1::uuid[]) mine (workspace_id) USING (workspace_id)",
+        "SELECT * FROM items i, unnest($1::uuid[]) AS m (n, workspace_id) "
+        "WHERE i.workspace_id = m.workspace_id",
+        "WITH me AS (SELECT $1::uuid AS user_id) SELECT * FROM me m JOIN feeds f "
+        "ON f.user_id = m.user_id",
+        "SELECT sum(moves) FILTER (WHERE workspace_id IN ($1)) FROM items",
+        "UPDATE items SET name = $2 WHERE workspace_id IN ($1) RETURNING id",
+        "DELETE FROM feeds USING accounts WHERE feeds.user_id IN ($1)",
+        "SELECT 1 FROM a WHERE workspace_id = $1 UNION SELECT 1 FROM b WHERE workspace_id IN ($1)",
+    ],
+)
+def test_a_condition_that_is_written_otherwise_is_noticed(sql: str) -> None:
+    """One that was not taken out would be taken for the second wall."""
+    assert closed(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT workspace_id, user_id FROM items WHERE workspace_id = $1 ORDER BY user_id",
+        "INSERT INTO items (workspace_id) VALUES ($1) ON CONFLICT (workspace_id) DO NOTHING",
+        "INSERT INTO steps (user_id) SELECT user_id FROM old WHERE id = $1 RETURNING user_id",
+        "UPDATE items SET user_id = $2 WHERE workspace_id = $1 AND id = $3",
+        "SELECT id FROM items WHERE id IN (SELECT user_id FROM items WHERE workspace_id = $1)",
+    ],
+)
+def test_a_tenant_that_is_in_no_condition_is_none(sql: str) -> None:
+    assert closed(sql) == []
