@@ -9,7 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import asyncpg
@@ -20,23 +20,37 @@ from restock.engines.datadir import read_json
 from restock.engines.local import environment_of
 from restock.engines.names import OPERATOR
 from restock.engines.nats import Credential
+from restock.engines.postgres import PostgresEngine
 from restock.engines.streams import LARGEST_BYTES, connect
 from restock.gateway.settings import ADMIN_PORT, PROCESS_PORT, SERVICE_PORTS
 from tests.cli.commands import RESTOCK, clean_environment, ran
+from tests.conftest import DATABASES
 from tests.fixtures.figures import Figures
 from tests.fixtures.ports import free_offset
 from tests.fixtures.whole_system import NO_LIMITS, WholeSystem, running
+from tests.journeys.columns import columns_of, decided, pieces
 from tests.journeys.ledger_proof import url_of
 
 TYPED = "c4nary typed by ana"
 WRONG = "c4nary typed by somebody"
 ADMINS = "c4nary of an admin"
 ANA = {"email": "ana@cafe.example", "name": "Ana", "password": TYPED}
-# Where a crash would have PostgreSQL tell the whole row, the password's hash in it.
-CRASH = """
-ALTER TABLE accounts ADD CONSTRAINT c CHECK (email NOT LIKE 'crash%') NOT VALID;
-ALTER TABLE sessions ADD CONSTRAINT c CHECK (user_agent <> 'crash') NOT VALID;
-"""
+LOGIN = {"email": ANA["email"], "password": TYPED}
+MILK = {"name": "Milk", "quantity": 1, "minThreshold": 5, "unit": "l", "category": "Dairy"}
+DAIRY = {
+    "name": "Ben Dairy", "email": "ben@dairy.example", "phone": "+49 30 5550",
+    "category": "Dairy", "address": "Hof 1", "city": "Berlin",
+}  # fmt: skip
+# What none of the services expects: PostgreSQL refuses a row, for a reason that isn't theirs.
+CRASH = {
+    "auth": """
+        ALTER TABLE accounts ADD CONSTRAINT c CHECK (email NOT LIKE 'crash%') NOT VALID;
+        ALTER TABLE sessions ADD CONSTRAINT c CHECK (user_agent <> 'crash') NOT VALID;
+        """,
+    "inventory": "ALTER TABLE items ADD CONSTRAINT c CHECK (name <> 'crash') NOT VALID",
+    "notification": "ALTER TABLE notifications ADD CONSTRAINT c CHECK (NOT read) NOT VALID",
+    "vendor": "ALTER TABLE contact_requests ADD CONSTRAINT c CHECK (message <> 'crash') NOT VALID",
+}
 PORTS = (*SERVICE_PORTS.values(), PROCESS_PORT)
 OWN_FILES = {"secrets.json", "nats/nats.json"}  # the two that hold secrets beside PostgreSQL's
 
@@ -52,6 +66,7 @@ class Canaries:
     def add(self, what: str, secret: str | bytes) -> None:
         raw = secret.encode() if isinstance(secret, str) else secret
         assert len(raw) > 10
+        assert what not in self._secrets
         self._secrets[what] = raw
         self._secrets[f"{what} in hex"] = raw.hex().encode()
         self._secrets[f"{what} in base64"] = base64.b64encode(raw)[:-4]
@@ -66,6 +81,15 @@ class Canaries:
         for what in sorted(self.held_by(raw)):
             before = raw.partition(self._secrets[what])[0][-60:]
             self.seen.append(f"{what} in {where} after {before!r}")
+
+
+class Things(NamedTuple):
+    """What one account has made: its token, an unread notification, a vendor's path, a request."""
+
+    token: str
+    notification_id: str
+    vendor: str
+    wish: dict[str, Any]
 
 
 class Caller:
@@ -93,7 +117,8 @@ class Caller:
                 if isinstance(said, dict) and answer.status < 300:
                     for name in ("token", "refreshToken"):  # what was asked for
                         if name in said:
-                            self._canaries.add(f"{name} {len(text)} {path}", said[name])
+                            number = self._canaries.looked_at
+                            self._canaries.add(f"{name} {number} {path}", said[name])
                             text = text.replace(said[name].encode(), b"")
             self._canaries.look(f"{method} {path}", text + repr(answer.headers).encode())
             return said
@@ -112,6 +137,18 @@ async def system(scratch: Path) -> AsyncIterator[WholeSystem]:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
+async def test_every_column_is_said_to_hold_secrets_or_not(postgres: PostgresEngine) -> None:
+    found = []
+    for service in DATABASES:
+        name = f"t_columns_{service}"
+        await postgres.create_database(name, service=service, template=f"restock_{service}")
+        database = await asyncpg.connect(postgres.owner_url(service, database=name))
+        found += await columns_of(service, database)
+        await database.close()
+        await postgres.drop_database(name)
+    assert sorted(decided("secret") + decided("not_secret")) == sorted(found)
+
+
 async def test_no_secret_is_given_away(system: WholeSystem, figures: Figures) -> None:
     canaries = Canaries()
     for what, secret in read_json(system.root / "secrets.json").items():
@@ -121,9 +158,10 @@ async def test_no_secret_is_given_away(system: WholeSystem, figures: Figures) ->
         canaries.add(typed, typed)
     async with aiohttp.ClientSession() as session:
         call = Caller(session, system.url, canaries)
-        await use(call, system)
+        await sign_in(call, system)
+        things = await use(call)
         await add_kept(canaries, system)
-        await crash(call, system)
+        await crash(call, system, things)
         await read_what_is_public(call, system)
     await run_commands(canaries, system)
     await read_streams(canaries, system)
@@ -138,18 +176,16 @@ async def test_no_secret_is_given_away(system: WholeSystem, figures: Figures) ->
     figures.add("places searched for secrets", canaries.looked_at)
 
 
-async def use(call: Caller, system: WholeSystem) -> None:
-    """What clients do, and get wrong."""
+async def sign_in(call: Caller, system: WholeSystem) -> None:
+    """What clients do with passwords and tokens, and get wrong."""
     await call("POST", "/api/auth/register", ANA)
-    signed = await call("POST", "/api/auth/login", ANA | {"name": None} | {"password": TYPED})
-    login = {"email": ANA["email"], "password": TYPED}
-    signed = await call("POST", "/api/auth/login", login)
+    signed = await call("POST", "/api/auth/login", LOGIN)
     token, refresh = signed["token"], signed["refreshToken"]
     for wrong in (
-        login | {"password": WRONG},
-        login | {"password": [WRONG]},
-        login | {"secret": WRONG},
-        login | {"email": WRONG},
+        LOGIN | {"password": WRONG},
+        LOGIN | {"password": [WRONG]},
+        LOGIN | {"secret": WRONG},
+        LOGIN | {"email": WRONG},
         ANA | {"password": WRONG * 20},
         {"refreshToken": refresh[:-1] + "A"},
         {"refreshToken": [refresh]},
@@ -158,13 +194,6 @@ async def use(call: Caller, system: WholeSystem) -> None:
     ):
         for path in ("login", "register", "refresh"):
             await call("POST", f"/api/auth/{path}", wrong)
-    for path in ("/api/auth/verify", "/api/auth/sessions", "/api/inventory/items", "/nowhere"):
-        await call("GET", path, token=token)
-        await call("GET", path, token=token + "x")
-        await call("GET", path, Authorization=f"Basic {token}")
-        await call("GET", f"{path}?token={token}&password={TYPED.split()[0]}", token=token)
-    item = {"name": "Milk", "quantity": 1, "minThreshold": 5, "unit": "l", "category": "Dairy"}
-    await call("POST", "/api/inventory/items", item, token=token)
     await call("POST", "/api/auth/refresh", {"refreshToken": refresh})
     for secret in (token, token + "x", refresh, TYPED):
         with suppress(socketio.exceptions.ConnectionError):
@@ -173,29 +202,74 @@ async def use(call: Caller, system: WholeSystem) -> None:
     await call("POST", "/api/auth/logout", token=token)
 
 
+async def use(call: Caller) -> Things:
+    """What clients do with everything else, and get wrong; its answer is for `crash`."""
+    token = (await call("POST", "/api/auth/login", LOGIN))["token"]
+    item = await call("POST", "/api/inventory/items", MILK, token=token)
+    vendor = await call("POST", "/api/vendors", DAIRY, token=token)
+    stock, dairy = f"/api/inventory/items/{item['id']}", f"/api/vendors/{vendor['id']}"
+    wish = {"itemId": item["id"], "quantity": 2, "message": "Please"}
+    await call("POST", f"{dairy}/contact", wish, token=token)
+    for path, body in (
+        ("/api/inventory/items", MILK),
+        (f"{stock}/movements", {"delta": 1, "reason": "delivery"}),
+        ("/api/vendors", DAIRY),
+        (f"{dairy}/contact", wish),
+    ):
+        for wrong in (body | {"secret": TYPED}, {name: [TYPED, token] for name in body}, TYPED):
+            said = await call("POST", path, wrong, token=token)
+            assert said["status"] == 422, path
+        await call("POST", path, f'{{"password": "{TYPED} {token}'.encode(), token=token)
+    for path in (
+        *("/api/auth/verify", "/api/auth/sessions", "/nowhere"),
+        *("/api/inventory/items", "/api/inventory/items/low-stock", stock, f"{stock}/logs"),
+        *("/api/vendors", "/api/vendors/requests", dairy, f"{dairy}/requests"),
+        *("/api/notifications", "/api/notifications/unread-count"),
+    ):
+        await call("GET", path, token=token + "x")
+        await call("GET", path, Authorization=f"Basic {token}")
+        await call("GET", f"{path}?token={token}&password={TYPED.split()[0]}", token=token)
+        await call("GET", path, token=token)
+        assert path == "/nowhere" or call.answered[path] == 200
+    async with asyncio.timeout(30):  # of the item that is low, and of the request
+        while len(told := await call("GET", "/api/notifications", token=token)) < 2:
+            await asyncio.sleep(0.02)
+    return Things(token, told[0]["id"], dairy, wish)
+
+
 async def add_kept(canaries: Canaries, system: WholeSystem) -> None:
-    """What auth's database keeps."""
-    auth = await asyncpg.connect(url_of(system.root, "auth"))
-    for row in await auth.fetch("SELECT email, password_hash FROM accounts"):
-        canaries.add(f"hash of {row['email']}", row["password_hash"].rpartition("$")[2])
-    for row in await auth.fetch("SELECT name, value FROM secrets"):
-        canaries.add(f"secret {row['name']}", row["value"])
-    for number, row in enumerate(await auth.fetch("SELECT private_pem FROM signing_keys")):
-        for line in row["private_pem"].splitlines()[1:-1]:
-            canaries.add(f"signing key {number} {line[-6:]}", line)
-    await auth.execute(CRASH)
-    await auth.close()
+    """What the databases keep in the columns of secrets."""
+    for column in decided("secret"):
+        database = await asyncpg.connect(url_of(system.root, column.service))
+        kept = await database.fetch(f"SELECT {column.name} FROM {column.table}")
+        await database.close()
+        found = [piece for (value,) in kept if value is not None for piece in pieces(value)]
+        assert found, f"{column} held nothing"
+        for number, piece in enumerate(found):
+            canaries.add(f"{' '.join(column)} {number}", piece)
 
 
-async def crash(call: Caller, system: WholeSystem) -> None:
-    """Errors nobody expected, with their tracebacks in the logs."""
-    registered = await call("POST", "/api/auth/register", ANA | {"email": "crash@x.example"})
-    assert registered["status"] == 500
-    login = {"email": ANA["email"], "password": TYPED}
-    signed = await call("POST", "/api/auth/login", login, **{"User-Agent": "crash"})
-    assert signed["status"] == 500
-    log = (system.root / "logs" / "auth.log").read_text()
-    assert log.count("Traceback") >= 2
+async def crash(call: Caller, system: WholeSystem, things: Things) -> None:
+    """Errors that nobody expected, in each service, with their tracebacks in the logs."""
+    for service, constraint in CRASH.items():
+        database = await asyncpg.connect(url_of(system.root, service))
+        await database.execute(constraint)
+        await database.close()
+    token = things.token
+    read = f"/api/notifications/{things.notification_id}/read"
+    for said in (
+        await call("POST", "/api/auth/register", ANA | {"email": "crash@x.example"}),
+        await call("POST", "/api/auth/login", LOGIN, **{"User-Agent": "crash"}),
+        await call("POST", "/api/inventory/items", MILK | {"name": "crash"}, token=token),
+        await call("PATCH", read, token=token),
+        await call(
+            "POST", f"{things.vendor}/contact", things.wish | {"message": "crash"}, token=token
+        ),
+    ):
+        assert said["status"] == 500
+    for service in CRASH:
+        log = (system.root / "logs" / f"{service}.log").read_text()
+        assert log.count("Traceback") >= (2 if service == "auth" else 1), service
 
 
 async def read_what_is_public(call: Caller, system: WholeSystem) -> None:
@@ -257,7 +331,12 @@ async def read_streams(canaries: Canaries, system: WholeSystem) -> None:
             canaries.look(f"{stream} {message.subject}", content)
             subjects.add(message.subject)
     await client.close()
-    assert subjects >= {"auth.user.registered", "auth.session.revoked"}
+    assert subjects >= {
+        "auth.user.registered",
+        "auth.session.revoked",
+        "inventory.item.fell_low",
+        "vendor.request.opened",
+    }
 
 
 def read_processes(canaries: Canaries, system: WholeSystem) -> None:
