@@ -23,6 +23,9 @@ Register or log in, then send the token as `Authorization: Bearer …`. Refusals
 go on at `Link: <…>; rel="next"`. What is told on sockets and between services is in
 [the description of events](/events.html)."""
 
+_REQUEST_ID = "X-Request-Id"
+_PERHAPS = HEADERS[_REQUEST_ID] | {"required": False}
+
 _HEALTH: Document = {
     "operationId": "health",
     "tags": ["gateway"],
@@ -114,7 +117,10 @@ def _with_refusals(operation: Document) -> Document:
     for status, refusals in of_operations(public=operation.get("security") == []).items():
         said = "; ".join(dict.fromkeys(f"`{each.code}`: {each.title}" for each in refusals))
         if own := answers.get(str(status)):
-            answers[str(status)] = own | {"description": f"{own['description']}; {said}"}
+            own = own | {"description": f"{own['description']}; {said}"}
+            if status == 400:  # what can't even be read has an id in its problem alone
+                own["headers"] = own.get("headers", {}) | {_REQUEST_ID: _PERHAPS}
+            answers[str(status)] = own
         else:
             answers[str(status)] = _refused(said, refusals)
     return dict(sorted(answers.items()))
