@@ -18,14 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from restock.auth.store import keys as store
 from restock.kernel.database import Database, DatabaseAway, Tx
+from restock.kernel.revocations import LONGEST_LIFE_S
 from restock.kernel.stopping import pause
 
 log = structlog.get_logger()
 
 _COORDINATE_BYTES = 32
-# How much longer than any token it signed a retired key stays published. A worker that could not
+# How much longer than any token it signed a retired key stays public. A worker that could not
 # read the keys for so long no longer signs: its key may be retired.
 KEY_OUTLIVES_TOKENS = timedelta(minutes=5)
+# A retired key stays public so long: its last token may be of a setting that was longer.
+KEPT = timedelta(seconds=LONGEST_LIFE_S) + KEY_OUTLIVES_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,9 @@ class Keyring:
     some minutes signed.
     """
 
-    def __init__(
-        self, database: Database, *, reload_after: timedelta, token_life: timedelta
-    ) -> None:
+    def __init__(self, database: Database, *, reload_after: timedelta) -> None:
         self._database = database
         self._reload_after = reload_after.total_seconds()
-        self._kept = token_life + KEY_OUTLIVES_TOKENS
         self._active: SigningKey | None = None
         self._published: list[dict[str, str]] = []
         self._tried_at = self._read_at = 0.0
@@ -156,7 +156,7 @@ class Keyring:
 
     async def _read(self) -> None:
         async with self._database.tx(single=True) as tx:
-            keys = await store.published_keys(tx, retired_within=self._kept)
+            keys = await store.published_keys(tx, retired_within=KEPT)
         active = next((key for key in keys if key.state == "active"), None)
         if active is None or active.private_pem is None:
             raise RuntimeError("there is no active signing key")

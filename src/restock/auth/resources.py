@@ -41,12 +41,8 @@ class Resources:
 async def open_resources(context: Context) -> AsyncIterator[Resources]:
     """Open them. At the first start of all this makes the first key and the first secret."""
     settings: Settings = context.settings
-    token_life = timedelta(minutes=settings.token_minutes)
-    keys = Keyring(
-        context.database,
-        reload_after=timedelta(seconds=settings.keys_reload_seconds),
-        token_life=token_life,
-    )
+    reload_after = timedelta(seconds=settings.keys_reload_seconds)
+    keys = Keyring(context.database, reload_after=reload_after)
     await keys.open()
     async with context.database.tx() as tx:
         secret, guess_secret = [
@@ -62,7 +58,7 @@ async def open_resources(context: Context) -> AsyncIterator[Resources]:
             keys=keys,
             access_tokens=AccessTokens(settings.issuer, settings.audience),
             refresh_tokens=RefreshTokens(secret),
-            token_life=token_life,
+            token_life=timedelta(minutes=settings.token_minutes),
             limits=SessionLimits(
                 idle=timedelta(days=settings.session_idle_days),
                 absolute=timedelta(days=settings.session_absolute_days),
