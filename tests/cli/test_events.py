@@ -22,6 +22,11 @@ async def published(service: RunningService) -> None:
             await asyncio.sleep(0.01)
 
 
+async def age(service: RunningService, column: str, by: str) -> None:
+    async with service.owner.tx(single=True) as tx:
+        await tx.execute(f"UPDATE outbox SET {column} = {column} - interval '{by}'")
+
+
 async def resent(postgres: PostgresEngine, inventory: RunningService) -> list[str]:
     """How many events of each, by the command; the others' databases hold none."""
     names = {name: f"restock_{name}" for name in ("auth", "vendor")}
@@ -48,9 +53,9 @@ async def test_what_nats_lost_is_told_once_more_and_has_one_effect(
         await published(inventory)
 
     await make_low_item("old")
-    age = "UPDATE outbox SET published_at = published_at - interval '3 hours'"
-    async with inventory.owner.tx(single=True) as tx:
-        await tx.execute(age)
+    await age(inventory, "published_at", "3 hours")
+    await make_low_item("older")
+    await age(inventory, "occurred_at", "7 days")  # told once more a week ago, and not for ever
     await make_low_item("lost")
     await nats.stop()
     shutil.rmtree(nats.home / "jetstream")

@@ -75,12 +75,12 @@ async def killed(file: Path, urls: Urls, loaded: str, table: str, service: str, 
     )
     async with asyncio.timeout(60):
         while not await asked(urls[loaded], begun):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
         holding = await asyncpg.connect(urls[service])
         await holding.execute(f"BEGIN; {held}")
         while not await asked(urls[service], WAITS):
             assert process.returncode is None
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
     process.kill()
     await process.wait()
     assert await asked(urls[service], END_OTHERS)

@@ -155,11 +155,12 @@ def _is_a_mistake(context: Any, failure: Any, case: Any, response: Any) -> bool:
     problem = json.loads(response.content) if response.content else {}
     match type(failure).__name__:
         case "RejectedPositiveData":
-            said = {problem["code"], *(error["message"] for error in problem.get("errors", ()))}
+            said = {problem.get("code"), *(error["message"] for error in problem.get("errors", ()))}
             return said.isdisjoint(NOT_IN_A_SCHEMA)
         case "UnsupportedMethodResponse":
             # QUERY has to come with a Content-Type, and Envoy sees to that by itself
-            return bool(problem["code"] != "gateway.request_malformed")
+            malformed = problem.get("code") == "gateway.request_malformed"
+            return not (malformed and response.request.method == "QUERY")
     return True
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections import Counter
 
 import pytest
@@ -20,6 +21,18 @@ QUANTITIES = {
     "quantity",
     "rating",
 }
+# what Envoy may answer in a service's place
+TO_ALL = {
+    (400, "gateway.request_malformed"),
+    (408, "gateway.request_too_slow"),
+    (413, "gateway.body_too_large"),
+    (429, "gateway.rate_limited"),
+    (431, "gateway.headers_too_large"),
+    (502, "gateway.service_failed"),
+    (503, "gateway.service_unavailable"),
+    (504, "gateway.service_too_slow"),
+}
+TO_WHO_NEEDS_A_TOKEN = {(401, "gateway.token_invalid"), (503, "gateway.keys_unavailable")}
 # what the server alone decides
 SERVER_OWNED = {
     "createdAt",
@@ -60,18 +73,19 @@ def test_every_fault_is_documented_with_its_status(service: str) -> None:
 
 
 def test_what_the_gateway_refuses_is_documented_with_its_status() -> None:
-    operations = [
-        (operation["security"] == [], operation["responses"])
-        for item in merge(DOCUMENTS)["paths"].values()
-        for operation in item.values()
-    ]
-    for refusal in REFUSALS:
-        of_sockets_or_nowhere = refusal.status in (403, 404) and refusal.answer is None
-        for public, responses in operations:
-            answer = responses.get(str(refusal.answer or refusal.status), {})
-            declared = f"`{refusal.code}`" in answer.get("description", "")
-            about_tokens = refusal.status in (401, 403)
-            assert declared is not (of_sockets_or_nowhere or (public and about_tokens)), refusal
+    for item in merge(DOCUMENTS)["paths"].values():
+        for operation in item.values():
+            told = {
+                (int(status), code)
+                for status, answer in operation["responses"].items()
+                for code in re.findall("`(gateway[.][a-z_]+)`", answer["description"])
+            }
+            wanted = TO_ALL if operation["security"] == [] else TO_ALL | TO_WHO_NEEDS_A_TOKEN
+            assert told == wanted, operation["operationId"]
+    of_no_operation = {"gateway.upgrade_refused", "gateway.origin_refused"}
+    of_no_operation.add("gateway.route_not_found")
+    known = {code for _, code in TO_ALL | TO_WHO_NEEDS_A_TOKEN} | of_no_operation
+    assert {refusal.code for refusal in REFUSALS} == known
 
 
 def test_fault_codes_are_told_apart_and_named_after_their_service() -> None:

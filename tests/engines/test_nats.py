@@ -153,6 +153,19 @@ async def test_the_streams_are_as_written_and_stay_so(nats: NatsEngine) -> None:
         assert await jetstream.delete_msg("DEADLETTERS", 1)
 
 
+async def test_no_dead_letter_is_pushed_out_by_others(nats: NatsEngine) -> None:
+    async with client_of(nats, "operator") as client:
+        jetstream = client.jetstream(timeout=5)
+        config = (await jetstream.stream_info("DEADLETTERS")).config
+        config.max_bytes = 1000
+        await jetstream.update_stream(config)
+        await jetstream.publish("deadletters.auth.first", b"x" * 700)
+        with pytest.raises(APIError, match="maximum bytes exceeded"):
+            await jetstream.publish("deadletters.auth.second", b"x" * 700)
+        kept = await jetstream.get_msg("DEADLETTERS", seq=1)
+        assert kept.subject == "deadletters.auth.first"
+
+
 def test_replicas_are_a_setting() -> None:
     assert definition("AUTH", replicas=3)["num_replicas"] == 3
     assert definition("AUTH", replicas=1)["deny_purge"]

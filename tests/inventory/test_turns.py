@@ -69,7 +69,7 @@ async def test_whose_turn_does_not_come_is_refused_for_good(room, ada, monkeypat
     assert room.service.context.resources._queues == {}
 
 
-async def test_who_is_taken_into_a_round_is_not_refused_any_more(room, ada, monkeypatch):
+async def test_who_is_taken_into_a_round_is_not_refused_any_more(room, ada, gate, monkeypatch):
     """A timer may go off between the taking and the writing."""
     write = Rounds._write
 
@@ -81,6 +81,7 @@ async def test_who_is_taken_into_a_round_is_not_refused_any_more(room, ada, monk
     monkeypatch.setattr(Rounds, "_write", write_late)
     items = [await room.made(ada, quantity=10) for _ in range(8)]
     answers = await asyncio.gather(*(room.move(ada, item, -1) for item in items))
+    assert gate.rounds
     assert {answer.status for answer in answers} == {201}
     assert {await room.stock(ada, item) for item in items} == {9}
 
@@ -106,7 +107,8 @@ async def test_whose_time_ends_in_a_round_that_leaves_him_out_is_refused(
         )
         gate.open.clear()
         late = asyncio.create_task(room.move(ada, held, -1))
-        await went_off.wait()
+        async with asyncio.timeout(10):
+            await went_off.wait()
         assert not late.done()
         gate.open.set()
         assert (await late).json["code"] == "inventory.item_busy"

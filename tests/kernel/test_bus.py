@@ -119,6 +119,34 @@ async def test_tries_while_the_database_was_away_do_not_count(
     assert await heard.until(1) == ["late"]
 
 
+async def test_nothing_is_tried_while_the_database_is_away(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "AWAY_DELAY_S", 0.01)
+    heard = Heard()
+    notes = await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    asked, answers = 0, False
+    enough = asyncio.Event()
+
+    async def ping() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 10:
+            enough.set()
+        return answers
+
+    monkeypatch.setattr(notes.context.database, "ping", ping)
+    heard.away = 1
+    for number in range(3):
+        message = fell_low(str(number), event_id=new_id())
+        await publish(nats, ItemFellLow.subject, message, f"m{number}")
+    async with asyncio.timeout(10):
+        await enough.wait()
+    assert heard.names == []
+    answers = True
+    assert sorted(await heard.until(3)) == ["0", "1", "2"]
+
+
 async def test_an_older_program_does_not_narrow_what_a_newer_one_hears(
     make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +246,40 @@ async def test_many_that_fail_do_not_hold_up_the_rest(
     await publish(nats, ItemFellLow.subject, fell_low("next", event_id=new_id()), "last")
     assert await heard.until(1) == ["next"]
     assert len(await dead_letters(nats, 16)) == 16  # the others are still being tried
+
+
+async def test_many_that_nobody_knows_do_not_hold_up_the_rest(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "FETCH_MOST", 1)
+    monkeypatch.setattr(bus, "PENDING_MOST", 8)
+    newer = await make_sample(nats=nats, consumers={ItemFellLow: Heard(), ItemRanOut: Heard()})
+    newer.context.stopping.set()
+    await newer.task
+    heard = Heard()
+    await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    for number in range(20):
+        message = fell_low("for the newer", event_id=new_id()).replace(b"fell_low", b"ran_out")
+        await publish(nats, ItemRanOut.subject, message, f"m{number}")
+    await publish(nats, ItemFellLow.subject, fell_low("known", event_id=new_id()), "last")
+    assert await heard.until(1) == ["known"]
+
+
+async def test_the_consumer_of_an_older_program_is_widened(
+    make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for another try may be more than it allowed."""
+    with monkeypatch.context() as older:
+        older.setattr(bus, "PENDING_MOST", 8)
+        before = await make_sample(nats=nats, consumers={ItemFellLow: Heard()})
+        before.context.stopping.set()
+        await before.task
+    heard = Heard()
+    notes = await make_sample(nats=nats, consumers={ItemFellLow: heard})
+    await publish(nats, ItemFellLow.subject, fell_low("new", event_id=new_id()), "m1")
+    await heard.until(1)
+    found = await notes.context.bus.js.consumer_info("INVENTORY", "inventory")
+    assert found.config.max_ack_pending == bus.PENDING_MOST
 
 
 async def test_what_no_program_knows_any_more_is_parked(

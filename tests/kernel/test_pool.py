@@ -282,11 +282,14 @@ async def test_the_database_is_used_again_when_it_is_back(make_sample: MakeSampl
         assert await tx.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("place", ["another-password@", "/nowhere", "/template0"])
+@pytest.mark.parametrize("place", ["another-password@", "/nowhere", "/template0", "/restock_auth"])
 async def test_a_database_that_does_not_let_us_in_is_away(
     make_sample: MakeSample, place: str
 ) -> None:
-    """So its service answers 503, and no event is given up for it; template0 takes nobody in."""
+    """So its service answers 503, and no event is given up for it.
+
+    template0 takes nobody in, and another service's database not us.
+    """
     notes = await make_sample()
     pattern = "(?<=:)[^:@]+@" if place.endswith("@") else "/[^/?]+(?=[?]|$)"
     url, changed = re.subn(pattern, place, notes.context.settings.database_url)
@@ -297,3 +300,11 @@ async def test_a_database_that_does_not_let_us_in_is_away(
             await tx.fetchval("SELECT 1")
     assert not await database.ping()
     await database.close()
+
+
+async def test_a_mistake_in_a_statement_is_not_taken_for_it(make_sample: MakeSample) -> None:
+    notes = await make_sample()
+    for mistake in ("SELECT lastval()", "SELECT pg_read_file('x')"):
+        with pytest.raises(asyncpg.PostgresError):
+            async with notes.context.database.tx(single=True) as tx:
+                await tx.fetchval(mistake)

@@ -35,8 +35,13 @@ TABLES = """
     WHERE schemaname = 'public' AND tablename <> 'restore_unfinished' ORDER BY tablename
 """
 
-# What makes a restored database fit to go on, see `go_on`; also of use by itself.
+# What makes a restored database fit to go on, see `go_on`.
 SEND_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at >= %s"
+# What was told once more is published anew: by when it happened, so that a week stays a week.
+TELL_AGAIN = """
+    UPDATE outbox SET published_at = NULL
+    WHERE published_at >= now() - %(within)s AND occurred_at >= now() - %(kept)s
+"""
 REMEMBER_LONGER = "UPDATE inbox SET seen_at = now()"
 ACCOUNTS = "SELECT id FROM accounts"
 BEGIN_FEEDS = """
@@ -213,8 +218,9 @@ def send_again(service: str, url: str, within: timedelta) -> int:
     Raises EngineError.
     """
     with connected(service, url) as connection:
-        now: datetime = _value(connection, "SELECT now()")
-        return connection.execute(SEND_AGAIN, [now - within]).rowcount
+        if _value(connection, IS_UNFINISHED):
+            raise EngineError(not_restored(service))
+        return connection.execute(TELL_AGAIN, {"within": within, "kept": KEPT}).rowcount
 
 
 def leap_ahead(auth: str, notification: str) -> None:

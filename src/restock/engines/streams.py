@@ -47,7 +47,8 @@ def definition(name: str, *, replicas: int) -> dict[str, Any]:
         "subjects": [f"{name.lower()}.>"],
         "storage": "file",
         "retention": "limits",
-        "discard": "old",
+        # full of dead letters it takes no more: then an event stays where it came from
+        "discard": "new" if name == DEADLETTERS else "old",
         "max_age": (30 if name == DEADLETTERS else 7) * DAY_NS,
         "max_bytes": LARGEST_BYTES[name],
         "duplicate_window": 600 * SECOND_NS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from restock.gateway.readiness import Reference, Services
 from restock.gateway.refusals import PROBLEM as PROBLEM_TYPE
-from restock.gateway.refusals import Refusal, of_operations
+from restock.gateway.refusals import TO_TRY_AGAIN, of_operations
 from restock.gateway.settings import SERVICE_PORTS
 from restock.kernel.openapi import HEADERS, PROBLEM
 from restock.kernel.wire import encode
@@ -25,6 +25,7 @@ go on at `Link: <…>; rel="next"`. What is told on sockets and between services
 
 _REQUEST_ID = "X-Request-Id"
 _PERHAPS = HEADERS[_REQUEST_ID] | {"required": False}
+_RETRY = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 
 _HEALTH: Document = {
     "operationId": "health",
@@ -122,18 +123,12 @@ def _with_refusals(operation: Document) -> Document:
                 own["headers"] = own.get("headers", {}) | {_REQUEST_ID: _PERHAPS}
             answers[str(status)] = own
         else:
-            answers[str(status)] = _refused(said, refusals)
+            answers[str(status)] = {
+                "description": said,
+                "headers": {_REQUEST_ID: _PERHAPS} | (_RETRY if status in TO_TRY_AGAIN else {}),
+                "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
     return dict(sorted(answers.items()))
-
-
-def _refused(said: str, refusals: list[Refusal]) -> Document:
-    described: Document = {
-        "description": said,
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    if all("retry-after" in dict(refusal.headers) for refusal in refusals):
-        described["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
-    return described
 
 
 def _operations(item: Document) -> list[Document]:

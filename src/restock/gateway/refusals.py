@@ -101,6 +101,7 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
 )
 
+TO_TRY_AGAIN = (429, 502, 503, 504)  # each comes with a Retry-After
 _ANYTHING_ELSE = ("gateway.refused", "The request was refused")
 # what a socket or an unknown address is told; no operation of a service is
 _OF_NO_OPERATION = (403, 404)

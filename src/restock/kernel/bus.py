@@ -3,8 +3,7 @@
 Delivery is at least once. A message is acknowledged after the commit of its effect, whose
 transaction also holds its id in the inbox. What fails is redelivered with growing delay and
 parked as a dead letter after `FAILURES_MOST` tries, or at once while so much waits for another
-try that it could hold up the rest; what fails because the database is away waits as long as that
-lasts.
+try that it could hold up the rest (decision 0027); while the database is away nothing is taken.
 """
 
 import asyncio
@@ -231,6 +230,9 @@ class Consumers:
             if not self._bus.connected:
                 await pause(stop, 0.1)
                 continue
+            if not await self._database.ping():
+                await pause(stop, AWAY_DELAY_S)
+                continue
             try:
                 await self._ensure_consumer()
                 async with self._bus.pull(self._stream, self._service, FETCH_MOST) as messages:
@@ -270,6 +272,8 @@ class Consumers:
                 log.warning("bus.database_away", subject=subject, why=repr(error.__cause__))
                 CONSUMED.labels(subject, "put_off").inc()
                 await message.nak(delay=AWAY_DELAY_S)
+                if not await self._database.ping():
+                    self._interrupted.set()  # the others aren't tried either until it answers
                 return
             except Exception as error:  # whatever a handler raises, the message must not be lost
                 await self._failed(message, error)
@@ -316,7 +320,7 @@ class Consumers:
     async def _is_crowded(self) -> bool:
         """Whether so much waits for another try that it could hold up the rest."""
         found = await self._bus.js.consumer_info(self._stream, self._service)
-        return (found.num_ack_pending or 0) > PENDING_MOST // 2
+        return (found.num_ack_pending or 0) > (found.config.max_ack_pending or 0) // 2
 
     async def _park(self, message: Msg, why: str) -> None:
         """Keep the message where an operator finds it, then stop its redelivery."""
@@ -343,7 +347,7 @@ class Consumers:
         try:
             known = (await self._bus.js.consumer_info(self._stream, self._service)).config
             asked = set(known.filter_subjects or []) | {known.filter_subject or ""} - {""}
-            is_wide = (known.max_ack_pending or 0) >= PENDING_MOST
+            is_wide = known.max_ack_pending == PENDING_MOST
         except nats.js.errors.NotFoundError:
             asked, is_wide = set(), False
         if subjects <= asked and is_wide:

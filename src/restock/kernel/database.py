@@ -48,16 +48,19 @@ AWAY = (
     asyncpg.SerializationError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
-    # it doesn't let us in: the password, its name or who may connect was changed
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.PostgresSystemError,
     # a migration went over tables in use: asked again, the statement is planned anew
     asyncpg.InvalidCachedStatementError,
     WrongTables,
 )
 
+# Said to whoever wants to connect: it lets nobody in, or not us. Of a statement these are mistakes.
+SHUT = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # the password was changed, say
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InsufficientPrivilegeError,
+)
 
 Admit = Callable[[TenantConnection], Awaitable[Any]]
 
@@ -125,7 +128,7 @@ class Tx:
             if not self._single:
                 await self._connection.execute("BEGIN")
                 self._begun = True
-        except AWAY as error:
+        except (*AWAY, *SHUT) as error:
             self._lost = True
             raise DatabaseAway() from error
         except asyncio.CancelledError:

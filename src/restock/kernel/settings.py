@@ -23,11 +23,10 @@ def shared(variable: str, *, secret: bool = False) -> dict[str, Any]:
 
 
 SECRET: dict[str, Any] = {"secret": True}
+TOKEN_MINUTES_MOST = 60
 
 # An unescaped character of a password ends what is before it, and drivers then repeat the rest as
 # a port or a host that they don't find. So nothing after a URL's server may hold an @.
-TOKEN_MINUTES_MOST = 60
-
 _DATABASE_URL = r"^(postgres(ql)?://[^/?#@]*(@[^/?#@]*)?([/?][^@]*)?)?$"
 _SERVER = r"((nats|tls|ws|wss)://)?[^/?#@,\s]+(@[^/?#@,\s]+)?/?"
 _NATS_URL = rf"^({_SERVER}(\s*,\s*{_SERVER})*)?$"
