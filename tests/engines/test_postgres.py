@@ -125,6 +125,21 @@ async def test_killed_it_comes_back_with_what_was_committed(engine: PostgresEngi
     assert len(_servers_on(engine)) == 1
 
 
+async def test_told_to_stop_gently_it_does_not_wait_for_who_never_leaves(
+    engine: PostgresEngine,
+) -> None:
+    """By somebody else, with SIGTERM: whoever is connected stays, and nobody else is let in."""
+    stays = await asyncpg.connect(engine.owner_url("auth"))
+    before = engine.pid
+    assert before is not None
+    os.kill(before, signal.SIGTERM)
+    await _until_ready_as_another(engine, before)
+    again = await asyncpg.connect(engine.owner_url("auth"))
+    assert await again.fetchval("SELECT 1") == 1
+    await again.close()
+    stays.terminate()
+
+
 async def test_stopped_and_started_it_keeps_data_and_passwords(engine: PostgresEngine) -> None:
     url = engine.owner_url("vendor")
     owner = await asyncpg.connect(url)
@@ -267,6 +282,19 @@ async def test_no_permission_outside_the_data_directory_is_touched(scratch: Path
     directory.release()
     if elsewhere:
         shutil.rmtree(engine.place)
+
+
+def test_a_copied_data_directory_does_not_share_its_databases(tmp_path: Path) -> None:
+    """Where PostgreSQL's files aren't in it, a copy would name the very same ones."""
+    place, root, other = (tmp_path / name for name in ("elsewhere", "data", "copy"))
+    for path in (place, root, other):
+        path.mkdir()
+    (place / "data-directory").write_text(f"{root}\n")
+    cluster._require_no_copy(root, place)
+    with pytest.raises(EngineError, match="is a copy of"):
+        cluster._require_no_copy(other, place)
+    root.rmdir()  # it was no copy, it was moved
+    cluster._require_no_copy(other, place)
 
 
 async def test_the_server_cannot_change_its_configuration(engine: PostgresEngine) -> None:

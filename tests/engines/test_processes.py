@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -32,6 +33,21 @@ async def test_another_process_with_the_same_pid_is_left_alone(tmp_path: Path) -
     found = mark(innocent.pid)
     assert found is not None
     assert alive(found)
+    innocent.kill()
+    await innocent.wait()
+
+
+async def test_a_copy_of_the_directory_has_no_processes(tmp_path: Path) -> None:
+    innocent = await asyncio.create_subprocess_exec("sleep", "600")
+    (tmp_path / "run").mkdir()
+    Records(tmp_path / "run").note("auth", innocent.pid)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    records = Records(tmp_path / "copy")
+    assert records.find("auth") is None
+    assert await asyncio.to_thread(records.end_all) == []
+    assert innocent.returncode is None
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert Records(tmp_path / "elsewhere").find("auth") is not None
     innocent.kill()
     await innocent.wait()
 

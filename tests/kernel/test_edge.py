@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from restock.kernel.ids import new_id
 from restock.kernel.service import Context
@@ -292,3 +294,14 @@ async def test_a_busy_pool_is_not_a_database_that_is_away(make_sample: MakeSampl
         await tx.execute("SELECT 1")
         health = await notes.ask("GET", "/health")
         assert health.json["checks"]["database"] == "ok"
+
+
+async def test_a_request_has_one_idempotency_key(notes: RunningService) -> None:
+    headers = [("Authorization", f"Bearer {token_for()}"), ("Idempotency-Key", "k1")]
+    async with aiohttp.ClientSession() as session:
+        for key in ("k1", "k2"):
+            sent = CIMultiDict([*headers, ("Idempotency-Key", key)])
+            async with session.post(notes.url + PATH, json={"text": "a"}, headers=sent) as answer:
+                assert answer.status == 422
+                assert (await answer.json())["code"] == "request.bad_idempotency_key"
+    assert await notes.fetchval("SELECT count(*) FROM notes") == 0

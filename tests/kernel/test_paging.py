@@ -13,13 +13,14 @@ async def test_pages_follow_their_links_to_the_end(notes: RunningService) -> Non
     token = token_for()
     for number in range(5):
         await notes.ask("POST", "/api/notes", token=token, json={"text": f"n{number}"})
-    path, seen = "/api/notes?limit=2&kind=a%26b", []
+    # what the list doesn't know isn't repeated: percent-encoded it may be three times as long
+    path, seen = "/api/notes?limit=2&unknown=" + "'" * 20_000, []
     while path:
         answer = await notes.ask("GET", path, token=token)
         seen += [note["text"] for note in answer.json]
         link = answer.headers.get("Link", "")
         path = link and re.fullmatch(r'<(.+)>; rel="next"', link)[1]
-        assert not path or "kind=a%26b" in path
+        assert "unknown" not in path
     assert seen == ["n0", "n1", "n2", "n3", "n4"]
 
 

@@ -267,11 +267,24 @@ def _place(directory: DataDir, account: Account) -> Path:
             f"the system user {account.name} can reach neither {root} nor {place}; "
             "name a data directory it can reach with --data-dir, or do not run as root"
         )
-    if not link.is_symlink():
+    if link.is_symlink():
+        _require_no_copy(root, place)
+    else:
         forget_vanished()
-        (place / "data-directory").write_text(f"{root}\n")
         link.symlink_to(place / "postgres")
+    (place / "data-directory").write_text(f"{root}\n")
     return place
+
+
+def _require_no_copy(root: Path, place: Path) -> None:
+    """Raises EngineError where another data directory, copied to this one, has the files there."""
+    with suppress(FileNotFoundError):
+        other = Path((place / "data-directory").read_text().rstrip("\n"))
+        if not other.samefile(root):
+            raise EngineError(
+                f"{root} is a copy of {other}, and its databases, in {place}, would be the same: "
+                "make it anew with `restock backup` and `restock restore`"
+            )
 
 
 def forget_vanished() -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from restock.kernel.supervisor import Child
 HOST = "127.0.0.1"
 LARGEST_STORE = 8 * 1024**3  # bytes; more than all streams may hold together
 LARGEST_MESSAGE = 1024 * 1024
-LOOK_EVERY_S = 1.0
 FULL = 4 * 1024**2  # bytes; less is as good as nothing
 ROOM_AGAIN = 16 * 1024**2
 
@@ -47,7 +45,7 @@ class NatsEngine(Engine):
         super().__init__(directory.log_path("nats"), directory.records, log)
         self.port = port
         self._directory = directory
-        self._watching: asyncio.Task[None] | None = None
+        self._was_full = False
 
     @property
     def home(self) -> Path:
@@ -91,28 +89,18 @@ class NatsEngine(Engine):
                 log_path=self.log_path,
             )
         )
-        self._watching = asyncio.create_task(self._watch_room())
 
-    async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-        await super().stop()
-
-    async def _watch_room(self) -> None:
+    async def look(self) -> None:
         """Start it anew when a disk that was full has room again.
 
         nats-server never again writes to a stream after a write that failed: whoever publishes
         there gets no answer, until its end.
         """
-        was_full = False
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            room = await asyncio.to_thread(_room, self.home)
-            was_full = was_full or room < FULL
-            if was_full and room >= ROOM_AGAIN and self.pid is not None:
-                was_full = False
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGTERM)
+        room = await asyncio.to_thread(_room, self.home)
+        self._was_full = self._was_full or room < FULL
+        if self._was_full and room >= ROOM_AGAIN and self.pid is not None:
+            self._was_full = False
+            self._send(signal.SIGTERM)
 
     async def ready(self) -> bool:
         """Whether it greets who connects."""

@@ -98,6 +98,14 @@ class PostgresEngine(Engine):
         """Whether the server that runs now accepts connections."""
         return self._cluster is not None and self._cluster.status(self.pid) == "ready"
 
+    async def look(self) -> None:
+        """End it where somebody has told it to stop once nobody is connected (SIGTERM).
+
+        The services' connections never end by themselves, and it lets no new ones in meanwhile.
+        """
+        if self._cluster is not None and self._cluster.status(self.pid) == "stopping":
+            self._send(SIGINT)
+
     def service_url(self, service: str, *, database: str | None = None) -> str:
         """The database as the service sees it."""
         return self._url(login_of(service), database or database_of(service))

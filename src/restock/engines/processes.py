@@ -1,7 +1,8 @@
 """Which processes were started on a data directory, written down by pid and start time.
 
 After a `kill -9` of their parent the next start finds them here. A pid alone could by then be
-somebody else's; together with the start time it is the same process or none.
+somebody else's; together with the start time it is the same process or none. And a record says in
+which directory it was written: a copy of that directory has nobody's processes.
 """
 
 import ctypes
@@ -89,7 +90,8 @@ class Records:
         path = self._directory / f"{name}.json"
         fresh = path.with_suffix(".new")
         fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps({"pid": known.pid, "began": known.began}))
+        record = {"pid": known.pid, "began": known.began, "place": self._place()}
+        fresh.write_text(json.dumps(record))
         fresh.replace(path)
 
     def forget(self, name: str) -> None:
@@ -100,10 +102,15 @@ class Records:
         """The process of that name, when it still runs."""
         try:
             written = json.loads((self._directory / f"{name}.json").read_text())
-            known = Mark(int(written["pid"]), str(written["began"]))
+            known, place = Mark(int(written["pid"]), str(written["began"])), written["place"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return known if alive(known) else None
+        return known if place == self._place() and alive(known) else None
+
+    def _place(self) -> str:
+        """This very directory, whatever its name."""
+        found = self._directory.stat()
+        return f"{found.st_dev}:{found.st_ino}"
 
     def names(self) -> list[str]:
         """Every process written down, the engines last."""

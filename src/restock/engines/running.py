@@ -1,7 +1,10 @@
 """An engine's process, kept running by a supervisor of its own."""
 
 import asyncio
+import os
+import signal
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from restock.engines.failures import EngineError
 from restock.kernel.supervisor import Child, Records, Supervisor
 
 POLL_S = 0.01
+LOOK_EVERY_S = 1.0
 
 
 class Engine(ABC):
@@ -25,6 +29,7 @@ class Engine(ABC):
         self._stop = asyncio.Event()
         self._supervisor: Supervisor | None = None
         self._running: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -39,6 +44,10 @@ class Engine(ABC):
     @abstractmethod
     async def ready(self) -> bool:
         """Whether it answers now."""
+
+    async def look(self) -> None:
+        """Asked every second while it runs: end what will never be well again by itself."""
+        return
 
     async def launch(self, child: Child) -> None:
         """Start the process and wait until it is ready.
@@ -73,13 +82,27 @@ class Engine(ABC):
         except BaseException:
             await self.stop()
             raise
+        self._looking = asyncio.create_task(self._look_on(), name=f"{self.name}, looked at")
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
 
     async def stop(self) -> None:
         """End it. Does nothing when it isn't running."""
+        if self._looking is not None:
+            self._looking.cancel()
         self._stop.set()
         running, self._running = self._running, None
         if running is not None:
             await running
+
+    def _send(self, sign: signal.Signals) -> None:
+        """Signal the process, if there is one."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, sign)
 
     def _told_in_log(self) -> str:
         if self.log_path is None:

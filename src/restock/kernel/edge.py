@@ -149,6 +149,8 @@ class Exchange:
 
     async def _read_key(self, given: bytes, who: Principal) -> None:
         """Raises BadKey, and AlreadyAnswered or KeyReused when it was used before."""
+        if self._given_times(b"idempotency-key") != 1:
+            raise idempotency.BadKey("There are several.")
         method = str(self.scope["method"])
         key = idempotency.read_key(given.decode("latin-1"), method, self.path, self.body)
         if self.route.key == "kept":

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -64,20 +64,21 @@ class Page:
         return Reply(rows, headers={"Link": link})
 
 
-def read_page(path: str, query: Iterable[tuple[str, str]]) -> Page:
-    """The page asked for by a query string.
+def read_page(path: str, query: Iterable[tuple[str, str]], filters: Collection[str] = ()) -> Page:
+    """The page asked for by a query string; the next one's has its `filters` too, and no others.
 
     Raises Invalid for a limit outside 1–200 and BadCursor for a cursor that isn't ours.
     """
-    rest, limit, cursor = [], LIMIT_DEFAULT, None
+    rest: dict[str, str] = {}
+    limit, cursor = LIMIT_DEFAULT, None
     for name, value in query:
         if name == "limit":
             limit = _limit(value)
         elif name == "cursor":
             cursor = _cursor(value)
-        else:
-            rest.append((name, value))
-    return Page(limit, cursor, path, tuple(rest))
+        elif name in filters:
+            rest[name] = value  # the last of several counts
+    return Page(limit, cursor, path, tuple(rest.items()))
 
 
 def _limit(text: str) -> int:

@@ -201,7 +201,9 @@ def _body(kind: Any) -> Resolver:
 
 
 def _page(exchange: "Exchange") -> Any:
-    return read_page(exchange.path, exchange.query)
+    parameters = exchange.route.plan.parameters
+    filters = [each.name for each in parameters if each.place == "query"]
+    return read_page(exchange.path, exchange.query, filters)
 
 
 def _tx(exchange: "Exchange") -> Any:
