@@ -7,7 +7,7 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from restock.cli import sign_in
-from restock.cli.demo import demo, sample
+from restock.cli.demo import _run, demo, sample
 from tests.client.stub_gateway import serve_stub
 from tests.fixtures.ports import free_port
 
@@ -57,6 +57,14 @@ async def test_run_again_on_one_account_it_makes_nothing_twice(stub):
     assert second["items"] == len(sample().items)
     assert len(stub.accounts) == 2
     assert "ten letters" not in json.dumps([first, second])
+
+
+async def test_run_twice_at_once_on_one_new_account_both_end_well(stub):
+    told = await asyncio.gather(*(_run(stub.url, tuple(ACCOUNT[1::2])) for _ in range(2)))
+    assert [summary.items for summary in told] == [len(sample().items)] * 2
+    assert len(stub.accounts) == 2
+    assert len(stub.items) == len(sample().items)
+    assert len(stub.vendors) == len(sample().vendors)
 
 
 async def test_where_nothing_answers_it_says_so(monkeypatch):

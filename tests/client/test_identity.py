@@ -66,3 +66,16 @@ async def test_an_account_is_made_where_it_isnt_there(stub):
                 name="Ada", email=ADA["email"], password="another one"
             )
     assert refusal.value.status == 401
+
+
+@pytest.mark.parametrize("how", [None, "lose-answer"])
+async def test_an_account_that_two_make_at_once(stub, how):
+    async with Gateway(stub.url) as one, Gateway(stub.url) as other:
+        if how is None:  # both were told that it isn't there
+            stub.trouble.append(("/login", 401))
+            await one.auth.register(name="Ada", **ADA)
+        else:
+            stub.trouble.append(("/register", how))
+        assert await other.auth.sign_in_or_register(name="Ada", **ADA) is True
+        assert (await other.auth.verify()).email == ADA["email"]
+    assert len(stub.accounts) == 1

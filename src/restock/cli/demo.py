@@ -138,9 +138,11 @@ async def _run(url: str, wanted: tuple[str, str] | None) -> Summary:
 
 async def _provide_items(gateway: Gateway, wanted: list[SampleItem]) -> dict[str, Item]:
     """The items by sku, those that are there already as they are."""
-    items = {item.sku: item async for item in gateway.inventory.items() if item.sku}
+    items = await _items(gateway)
     for entry in wanted:
-        if entry.sku not in items:
+        if entry.sku in items:
+            continue
+        try:
             items[entry.sku] = await gateway.inventory.create_item(
                 name=entry.name,
                 quantity=entry.quantity,
@@ -149,7 +151,15 @@ async def _provide_items(gateway: Gateway, wanted: list[SampleItem]) -> dict[str
                 category=entry.category,
                 sku=entry.sku,
             )
+        except ApiProblem as problem:
+            if problem.code != "inventory.sku_taken":
+                raise
+            items = await _items(gateway)  # another demo makes them at the same time
     return {entry.sku: items[entry.sku] for entry in wanted}
+
+
+async def _items(gateway: Gateway) -> dict[str, Item]:
+    return {item.sku: item async for item in gateway.inventory.items() if item.sku}
 
 
 async def _provide_vendors(
@@ -159,20 +169,28 @@ async def _provide_vendors(
     vendors: dict[str, Vendor] = {}
     for entry in wanted:
         email = f"{entry.name.split()[0].lower()}-{tag}@restock.example"
-        known = [v async for v in gateway.vendors.vendors(search=entry.name) if v.email == email]
-        vendors[entry.name] = (
-            known[0]
-            if known
-            else await gateway.vendors.register_vendor(
-                name=entry.name,
-                email=email,
-                phone=entry.phone,
-                category=entry.category,
-                address=entry.address,
-                city=entry.city,
-            )
-        )
+        vendor = await _known(gateway, entry.name, email)
+        if vendor is None:
+            try:
+                vendor = await gateway.vendors.register_vendor(
+                    name=entry.name,
+                    email=email,
+                    phone=entry.phone,
+                    category=entry.category,
+                    address=entry.address,
+                    city=entry.city,
+                )
+            except ApiProblem as problem:
+                vendor = await _known(gateway, entry.name, email)
+                if problem.code != "vendor.email_taken" or vendor is None:
+                    raise
+        vendors[entry.name] = vendor
     return vendors
+
+
+async def _known(gateway: Gateway, name: str, email: str) -> Vendor | None:
+    found = [v async for v in gateway.vendors.vendors(search=name) if v.email == email]
+    return found[0] if found else None
 
 
 async def _contact(

@@ -53,7 +53,7 @@ class Identity(TokenSource):
         return self._signed_in(reply.read(Signed), email, password)
 
     async def sign_in_or_register(self, *, email: str, name: str, password: str) -> bool:
-        """Be signed in as this account, made first if it isn't there; True when it was made.
+        """Be signed in as this account, made first if it isn't there; True when it wasn't.
 
         Raises ApiProblem 401 when the account is there with another password.
         """
@@ -72,8 +72,9 @@ class Identity(TokenSource):
     ) -> bool:
         """Register, over a connection that may break midway; True when the account was made.
 
-        An e-mail that is taken may be taken by the sending whose answer was lost: signing in
-        tells. `taken` is raised instead of the 401 that says it isn't ours.
+        An e-mail that is taken may be taken by the sending whose answer was lost, or by somebody
+        with the same account a moment ago: signing in tells. `taken` is raised instead of the 401
+        that says it isn't ours.
         """
         body = {"email": email, "name": name, "password": password}
         try:
@@ -81,9 +82,12 @@ class Identity(TokenSource):
         except ApiProblem as problem:
             if problem.status != 409:
                 raise
-            if taken is not None:
-                raise taken from problem
-            await self.login(email=email, password=password)
+            try:
+                await self.login(email=email, password=password)
+            except ApiProblem as refused:
+                if refused.status == 401 and taken is not None:
+                    raise taken from problem
+                raise
             return True
         self._signed_in(reply.read(Signed), email, password)
         return True
