@@ -177,3 +177,10 @@ async def test_refusals_that_stop_it_are_told(stub, files, tmp_path):
 
 def test_the_sample_is_worth_playing():
     assert Counter(expectation().alerts)["back_in_stock"] >= 2
+
+
+async def test_a_log_that_cannot_be_written_is_told_before_anything_is_done(stub, files, tmp_path):
+    place = tmp_path / "nowhere" / "log"
+    refused = await run(stub, files, "--log", str(place), exit_code=1)
+    assert f"cannot write {place}: No such file or directory" in refused.stderr
+    assert stub.accounts == {}

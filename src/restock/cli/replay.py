@@ -133,9 +133,9 @@ async def _run(plan: Plan, recording: Recording) -> Summary:
         connections=plan.concurrency + 4,
         stay_signed_in=True,
     ) as gateway:
-        account = await sign_in(gateway, plan.account, name="Recorded sales", prefix="replay")
-        _introduce(account)
         with _journal(plan.log) as acknowledged:
+            account = await sign_in(gateway, plan.account, name="Recorded sales", prefix="replay")
+            _introduce(account)
             play = Replay(
                 gateway,
                 recording,
@@ -173,7 +173,11 @@ def _journal(path: Path | None) -> Iterator[Acknowledged]:
     if path is None:
         yield lambda movement_id, row: None
         return
-    with path.open("a", buffering=1, encoding="utf-8") as lines:
+    try:
+        lines = path.open("a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    with lines:
         yield lambda movement_id, row: _write(lines, movement_id, row)
 
 
