@@ -59,7 +59,7 @@ REFUSED = [
     ({"RESTOCK_GATEWAY_RATE_ADDRESS": "0"}, "RATE_ADDRESS", "switched off"),
     ({"RESTOCK_GATEWAY_RATE_ACCOUNT": "0"}, "RATE_ACCOUNT", "switched off"),
     ({"RESTOCK_AUTH_GUESSES_ACCOUNT": "0"}, "GUESSES_ACCOUNT", "guessed without end"),
-    ({"RESTOCK_GATEWAY_ORIGINS": "*"}, "RESTOCK_GATEWAY_ORIGINS", "regex"),
+    ({"RESTOCK_GATEWAY_ORIGINS": "*"}, "RESTOCK_GATEWAY_ORIGINS", "must be https"),
     ({"RESTOCK_GATEWAY_ORIGINS": "https://*.example"}, "RESTOCK_GATEWAY_ORIGINS", "are exact"),
 ]
 # What two machines on a network of their own may do; everything else stays refused.

@@ -2,8 +2,9 @@
 
 import pytest
 
-from restock.gateway.settings import Settings, address
+from restock.gateway.settings import SILENCE_LEAST, Settings, address
 from restock.kernel.settings import SettingsError, load
+from restock.notification.links import PING_INTERVAL_S
 
 
 def test_the_defaults_are_the_contracts() -> None:
@@ -59,3 +60,45 @@ def test_what_is_not_acceptable_is_named(name: str, value: str) -> None:
 def test_an_address_needs_both_parts(text: str) -> None:
     with pytest.raises(ValueError, match=r"host:port|[Pp]ort"):
         address(text)
+
+
+@pytest.mark.parametrize("name", ["AUTH", "INVENTORY", "VENDOR", "NOTIFICATION", "SOCKET"])
+@pytest.mark.parametrize("place", ["a:0", "a:65536", "a:99999", "[:::]:80", "a:1,b"])
+def test_a_place_needs_a_host_and_a_port_that_exists(name: str, place: str) -> None:
+    variable = f"RESTOCK_GATEWAY_{name}_UPSTREAM"
+    with pytest.raises(SettingsError, match=f"^{variable}: must be HOST:PORT"):
+        load(Settings, "gateway", {variable: place})
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Shop.example", "https://shop.example"),
+        ("HTTPS://shop.example", "https://shop.example"),
+        ("https://shop.example:443", "https://shop.example"),
+        ("http://shop.example:80", "http://shop.example"),
+        ("https://shop.example/", "https://shop.example"),
+        ("http://localhost:05173", "http://localhost:5173"),
+        ("http://[::0001]:80/", "http://[::1]"),
+    ],
+)
+def test_an_origin_no_browser_sends_is_told_as_it_is_sent(given: str, sent: str) -> None:
+    variable = "RESTOCK_GATEWAY_ORIGINS"
+    with pytest.raises(SettingsError) as refused:
+        load(Settings, "gateway", {variable: f"https://a.example,{given}"})
+    assert str(refused.value) == f"{variable}: a browser never sends {given}: write {sent}"
+    assert load(Settings, "gateway", {variable: sent}).origins == (sent,)
+
+
+@pytest.mark.parametrize("given", ["ftp://a", "https://", "https://ü.example", "https://a:x"])
+def test_what_is_no_origin_is_refused_with_a_sentence(given: str) -> None:
+    with pytest.raises(SettingsError, match="RESTOCK_GATEWAY_ORIGINS: must be https://HOST"):
+        load(Settings, "gateway", {"RESTOCK_GATEWAY_ORIGINS": given})
+
+
+def test_a_sound_socket_is_never_silent_for_long_enough_to_be_cut() -> None:
+    assert SILENCE_LEAST >= PING_INTERVAL_S + 5
+    variable = "RESTOCK_GATEWAY_SOCKET_IDLE_TIMEOUT"
+    assert load(Settings, "gateway", {variable: "30"}).socket_idle_timeout == SILENCE_LEAST
+    with pytest.raises(SettingsError, match=f"{variable}: must be 30 to 3600"):
+        load(Settings, "gateway", {variable: "29"})

@@ -35,3 +35,18 @@ def test_secrets_are_not_shown() -> None:
     shown = describe(settings, "shop")
     assert "secret" not in " ".join(setting.value for setting in shown)
     assert {s.variable for s in shown if s.is_set} == {"RESTOCK_SHOP_DATABASE_URL"}
+
+
+def test_a_word_of_a_choice_counts_in_any_letter_case() -> None:
+    environ = {"RESTOCK_LOG_LEVEL": "INFO", "RESTOCK_LOG_FORMAT": "Text"}
+    settings = load(Shop, "shop", environ)
+    assert (settings.log_level, settings.log_format) == ("info", "text")
+    with pytest.raises(SettingsError) as refused:
+        load(Shop, "shop", {"RESTOCK_LOG_LEVEL": "loud"})
+    assert str(refused.value) == ("RESTOCK_LOG_LEVEL: must be one of debug, error, info, warning")
+
+
+def test_an_offset_that_leaves_no_port_is_refused() -> None:
+    assert load(Shop, "shop", {"RESTOCK_PORT_OFFSET": "62425"}).port_offset == 62425
+    with pytest.raises(SettingsError, match="RESTOCK_PORT_OFFSET: must be a whole number from 0"):
+        load(Shop, "shop", {"RESTOCK_PORT_OFFSET": "62426"})

@@ -16,7 +16,7 @@ from restock.engines.ports import listen
 from restock.kernel.database import Database
 from restock.kernel.revision import WrongTables, require_served
 from restock.kernel.runner import port_of, run_service
-from restock.kernel.settings import SettingsError, environment, load
+from restock.kernel.settings import ServiceSettings, SettingsError, environment, load
 from restock.kernel.supervisor import Child, Supervisor
 from restock.kernel.telemetry import log, set_up_logging
 from restock.system import PARTS
@@ -48,7 +48,7 @@ def run(service: str) -> None:
         if settings.workers > 1 and "RESTOCK_WORKER" not in environ:
             if settings.database_url:
                 asyncio.run(_require_served(service, settings.database_url))
-            asyncio.run(_supervise(service, settings.workers, listening))
+            asyncio.run(_supervise(service, settings, listening))
         else:
             uvloop.run(run_service(card, settings, [listening]))
     except WrongTables as error:
@@ -78,13 +78,9 @@ async def _require_served(service: str, url: str) -> None:
         await database.close()
 
 
-async def _supervise(service: str, workers: int, listening: socket.socket) -> None:
+async def _supervise(service: str, settings: ServiceSettings, listening: socket.socket) -> None:
     environ = environment()
-    set_up_logging(
-        environ.get("RESTOCK_LOG_LEVEL") or "info",
-        environ.get("RESTOCK_LOG_FORMAT") or "json",
-        service=service,
-    )
+    set_up_logging(settings.log_level, settings.log_format, service=service)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -105,7 +101,7 @@ async def _supervise(service: str, workers: int, listening: socket.socket) -> No
                 stop_timeout_s=DRAIN_TIMEOUT_S,
                 start=forks.fork,
             )
-            for number in range(workers)
+            for number in range(settings.workers)
         ]
         try:
             await Supervisor(children, log).run(stop)

@@ -1,6 +1,8 @@
 """The gateway's settings: where it listens, whom it asks, and what it lets through."""
 
-from typing import Annotated
+import re
+from ipaddress import ip_address
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -13,8 +15,58 @@ ADMIN_PORT = 3105
 SOCKET_PORT = 3110
 SERVICE_PORTS = {"auth": 3100, "inventory": 3101, "notification": 3102, "vendor": 3103}
 
-HostPort = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
-Origin = Annotated[str, Meta(pattern=r"^https?://[^/?#@\s]+$")]
+USUAL_PORTS = {"http": 80, "https": 443}
+SILENCE_LEAST = 30  # seconds; Engine.IO says something every 25
+
+_PLACE = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_A_PLACE = "must be HOST:PORT, several with commas, each with a port from 1 to 65535"
+_AN_ORIGIN = (
+    "must be https://HOST or https://HOST:PORT, several with commas, each as a browser sends it "
+    "(a host beyond ASCII as xn--…)"
+)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read ``host:port`` (``[::1]:3100`` too). Raises ValueError saying what is right."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(_A_PLACE) from error
+    if not _PLACE.fullmatch(text) or not host or not port:
+        raise ValueError(_A_PLACE)
+    return host, port
+
+
+def origin_of(text: str) -> str:
+    """The origin as a browser sends it. Raises ValueError for what is none."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+        if ":" in host:
+            host = f"[{ip_address(host).compressed}]"
+    except ValueError as error:
+        raise ValueError(_AN_ORIGIN) from error
+    if parts.scheme not in USUAL_PORTS or not host or not host.isascii() or "@" in parts.netloc:
+        raise ValueError(_AN_ORIGIN)
+    shown = "" if port in (None, USUAL_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def _judge_places(texts: tuple[str, ...]) -> None:
+    for text in texts:
+        address(text)
+
+
+def _judge_origins(texts: tuple[str, ...]) -> None:
+    for text in texts:
+        sent = origin_of(text)
+        if sent != text:
+            raise ValueError(f"a browser never sends {text}: write {sent}")
+
+
+PLACES: dict[str, Any] = {"judge": _judge_places}
+ORIGINS: dict[str, Any] = {"judge": _judge_origins}
 Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
@@ -38,22 +90,30 @@ class Settings(ServiceSettings):
     ] = 0
 
     auth_upstream: Annotated[
-        tuple[HostPort, ...],
-        Meta(description="Where auth answers, host:port with commas; empty is this machine."),
+        tuple[str, ...],
+        Meta(
+            description="Where auth answers, host:port with commas; empty is this machine.",
+            extra=PLACES,
+        ),
     ] = ()
     inventory_upstream: Annotated[
-        tuple[HostPort, ...], Meta(description="Where inventory answers.")
+        tuple[str, ...], Meta(description="Where inventory answers.", extra=PLACES)
     ] = ()
-    vendor_upstream: Annotated[tuple[HostPort, ...], Meta(description="Where vendor answers.")] = ()
+    vendor_upstream: Annotated[
+        tuple[str, ...], Meta(description="Where vendor answers.", extra=PLACES)
+    ] = ()
     notification_upstream: Annotated[
-        tuple[HostPort, ...], Meta(description="Where notification's HTTP answers.")
+        tuple[str, ...], Meta(description="Where notification's HTTP answers.", extra=PLACES)
     ] = ()
     gateway_upstream: Annotated[
-        tuple[HostPort, ...], Meta(description="Where the gateway process itself answers.")
+        tuple[str, ...], Meta(description="Where the gateway process itself answers.", extra=PLACES)
     ] = ()
     socket_upstream: Annotated[
-        tuple[HostPort, ...],
-        Meta(description="Socket ports of the notification workers, in the order of their number."),
+        tuple[str, ...],
+        Meta(
+            description="Socket ports of the notification workers, in the order of their number.",
+            extra=PLACES,
+        ),
     ] = ()
     notification_workers: Annotated[
         int,
@@ -87,8 +147,11 @@ class Settings(ServiceSettings):
         bool, Meta(description="Keep an X-Request-ID that came in, behind a proxy of ours.")
     ] = False
     origins: Annotated[
-        tuple[Origin, ...],
-        Meta(description="Web origins that may call from a browser, exact, with commas."),
+        tuple[str, ...],
+        Meta(
+            description="Web origins that may call from a browser, exact, with commas.",
+            extra=ORIGINS,
+        ),
     ] = ()
 
     max_body: Annotated[
@@ -117,8 +180,13 @@ class Settings(ServiceSettings):
         Seconds, Meta(description="Seconds an unused client connection is kept.")
     ] = 60
     socket_idle_timeout: Annotated[
-        Seconds,
-        Meta(description="Seconds a socket may be silent; more than Engine.IO's ping interval."),
+        int,
+        Meta(
+            ge=SILENCE_LEAST,
+            le=3600,
+            description="Seconds a socket may be silent; at least 30, as Engine.IO pings every 25.",
+            extra={"wanted": f"must be {SILENCE_LEAST} to 3600: a sound socket is silent for 25 s"},
+        ),
     ] = 75
     max_connections: Annotated[int, Meta(ge=10, description="Client connections at once.")] = 20_000
     max_requests: Annotated[
@@ -183,11 +251,3 @@ class Settings(ServiceSettings):
             return [address(text) for text in self.socket_upstream]
         first = SOCKET_PORT + self.port_offset
         return [("127.0.0.1", first + number) for number in range(self.notification_workers)]
-
-
-def address(text: str) -> tuple[str, int]:
-    """Read ``host:port`` (``[::1]:3100`` too). Raises ValueError naming what it read."""
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or not parts.port or parts.path:
-        raise ValueError(f"expected host:port, got {text!r}")
-    return parts.hostname, parts.port

@@ -24,6 +24,7 @@ def shared(variable: str, *, secret: bool = False) -> dict[str, Any]:
 
 SECRET: dict[str, Any] = {"secret": True}
 TOKEN_MINUTES_MOST = 60
+LAST_PORT = 3110  # of the defaults: every other of them stays a port where this one does
 
 # An unescaped character of a password ends what is before it, and drivers then repeat the rest as
 # a port or a host that they don't find. So nothing after a URL's server may hold an @.
@@ -33,6 +34,7 @@ _NATS_URL = rf"^({_SERVER}(\s*,\s*{_SERVER})*)?$"
 _ESCAPED = "in whose password / ? # @ , are written %2F %3F %23 %40 %2C"
 _A_DATABASE = f"must be a URL, postgresql://USER:PASSWORD@HOST/DATABASE, {_ESCAPED}"
 _A_NATS = f"must be a URL, nats://HOST:PORT, or several with commas, {_ESCAPED}"
+_AN_OFFSET = f"must be a whole number from 0 to {65535 - LAST_PORT}, so that every port is one"
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +98,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 15
     port_offset: Annotated[
-        int, Meta(ge=0, description="Added to every port.", extra=shared("RESTOCK_PORT_OFFSET"))
+        int,
+        Meta(
+            ge=0,
+            le=65535 - LAST_PORT,
+            description="Added to every port.",
+            extra=shared("RESTOCK_PORT_OFFSET") | {"wanted": _AN_OFFSET},
+        ),
     ] = 0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -150,9 +158,9 @@ def load(kind: type[S], service: str, environ: Mapping[str, str] | None = None) 
         if text is None or text == "":
             continue
         try:
-            values[name] = msgspec.convert(_parts(annotation, text), annotation, strict=False)
-        except msgspec.ValidationError as error:
-            problems.append(f"{variable}: {(meta.extra or {}).get('wanted', error)}")
+            values[name] = _read(annotation, meta.extra or {}, text)
+        except ValueError as error:
+            problems.append(f"{variable}: {error}")
     if problems:
         raise SettingsError("; ".join(problems))
     try:
@@ -175,14 +183,29 @@ def describe(settings: ServiceSettings, service: str) -> list[Setting]:
     return shown
 
 
-def _parts(annotation: Any, text: str) -> Any:
-    """A list is written with commas."""
+def _read(annotation: Any, extra: Mapping[str, Any], text: str) -> Any:
+    """The value that is meant. Raises ValueError, saying what would be right.
+
+    `extra["wanted"]` says it where the type's own words don't; `extra["judge"]` takes the value
+    and raises ValueError for what a type can't tell.
+    """
     kind = msgspec.inspect.type_info(annotation)
     if isinstance(kind, msgspec.inspect.Metadata):
         kind = kind.type
+    given: Any = text
+    wanted = extra.get("wanted")
     if isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return text
+        given = [part.strip() for part in text.split(",") if part.strip()]
+    elif isinstance(kind, msgspec.inspect.LiteralType):
+        given = text.strip().lower()
+        wanted = f"must be one of {', '.join(map(str, kind.values))}"
+    try:
+        value = msgspec.convert(given, annotation, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(wanted or str(error)) from error
+    if judge := extra.get("judge"):
+        judge(value)
+    return value
 
 
 def _fields(kind: type, service: str) -> Iterator[tuple[str, str, Any, Meta]]:

@@ -15,9 +15,10 @@ class Settings(ServiceSettings):
     head_check: Annotated[
         float,
         Meta(
-            gt=0,
+            ge=0.1,
             le=60,
-            description="Seconds between two looks for pushes that got lost on their way.",
+            description="Seconds between two looks for pushes that got lost; at least 0.1.",
+            extra={"wanted": "must be a number of seconds from 0.1 to 60"},
         ),
     ] = 3.0
     sockets_per_account: Annotated[
