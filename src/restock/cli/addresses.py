@@ -1,7 +1,7 @@
 """Where everything of one machine listens, read from the settings before anything is started."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
@@ -68,6 +68,32 @@ class Addresses:
 
 def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) -> Addresses:
     """Where everything will listen. Raises SettingsError, PortTaken (a port may not be used)."""
+    found = _read(environ, offset=offset, host=host)
+    _require_sound(found)
+    return found
+
+
+def moved_too_far(environ: Mapping[str, str], services: Collection[str]) -> str | None:
+    """What RESTOCK_PORT_OFFSET makes unusable of these services, in words; None when nothing.
+
+    Raises SettingsError. NATS is left out: its port is never the only one that can't be used.
+    """
+    others = tuple(f"RESTOCK_{name.upper()}_" for name in PARTS if name not in services)
+    own = {name: value for name, value in environ.items() if not name.startswith(others)}
+    offset = load(ServiceSettings, "gateway", own).port_offset
+    found = _read(own, offset=offset, host=None)
+    asked = [found.services[name] for name in services]
+    if "gateway" in services:
+        asked += [found.public, found.admin]
+    if "notification" in services:
+        asked += found.sockets
+    for address in asked:
+        if not environ.get(address.setting) and not usable(address.port):
+            return f"RESTOCK_PORT_OFFSET: {_unusable(address)}; choose another"
+    return None
+
+
+def _read(environ: Mapping[str, str], *, offset: int, host: str | None) -> Addresses:
     services: dict[str, Address] = {}
     workers: dict[str, int] = {}
     sockets: list[Address] = []
@@ -106,9 +132,7 @@ def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) ->
     nats = None
     if not environ.get("RESTOCK_NATS_URL"):
         nats = Address("NATS", LOOPBACK, NATS_PORT + offset, "--port-offset")
-    found = Addresses(offset, services, workers, connections, sockets, public, admin, nats)
-    _require_sound(found)
-    return found
+    return Addresses(offset, services, workers, connections, sockets, public, admin, nats)
 
 
 def is_here(host: str) -> bool:
@@ -149,17 +173,20 @@ def _require_sound(addresses: Addresses) -> None:
     taken: dict[int, Address] = {}
     for address in addresses:
         if not usable(address.port):
-            raise PortTaken(
-                f"port {address.port} for {address.what} can't be used: it must be 1 to 65535 and "
-                f"outside 32768 to 60999, where outgoing connections take theirs; "
-                f"{_advice(address)}"
-            )
+            raise PortTaken(f"{_unusable(address)}; {_advice(address)}")
         other = taken.setdefault(address.port, address)
         if other is not address:
             raise PortTaken(
                 f"port {address.port} is both for {other.what} and {address.what}: "
                 f"{_advice(address)}"
             )
+
+
+def _unusable(address: Address) -> str:
+    return (
+        f"port {address.port} for {address.what} can't be used: it must be 1 to 65535 and "
+        "outside 32768 to 60999, where outgoing connections take theirs"
+    )
 
 
 def _advice(address: Address) -> str:

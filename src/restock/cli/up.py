@@ -15,6 +15,7 @@ from restock.cli.options import data_dir_option
 from restock.cli.story import Story
 from restock.engines.datadir import DataDir
 from restock.engines.failures import EngineError, PortTaken
+from restock.engines.streams import replicas_of
 from restock.kernel.settings import SettingsError, environment
 
 PATIENCE_S = 5.0
@@ -73,6 +74,7 @@ async def _up(data_dir: Path, port_offset: int, host: str | None) -> None:
         loop.add_signal_handler(number, stop.set)
     environ = environment()
     addresses = plan(environ, offset=port_offset, host=host)
+    replicas_of(environ)  # which only the streams need, when all engines run
     directory = await asyncio.to_thread(DataDir.claim, data_dir)
     try:
         story = Story(directory.log_path("up"))
