@@ -69,6 +69,8 @@ class Addresses:
 def plan(environ: Mapping[str, str], *, offset: int, host: str | None = None) -> Addresses:
     """Where everything will listen. Raises SettingsError, PortTaken (a port may not be used)."""
     found = _read(environ, offset=offset, host=host)
+    if found.workers["gateway"] != 1:
+        raise SettingsError("RESTOCK_GATEWAY_WORKERS: there is one gateway process on a machine")
     _require_sound(found)
     return found
 
@@ -113,8 +115,6 @@ def _read(environ: Mapping[str, str], *, offset: int, host: str | None) -> Addre
                 Address(f"{name} worker {number}", LOOPBACK, first + number, "--port-offset")
                 for number in range(settings.workers)
             ]
-    if workers["gateway"] != 1:
-        raise SettingsError("RESTOCK_GATEWAY_WORKERS: there is one gateway process on a machine")
     edge = load(PublicSettings, "gateway", environ)
     public = Address(
         "the gateway",
