@@ -78,6 +78,11 @@ def fell_low(name: str, *, event_id: UUID) -> bytes:
     )  # fmt: skip
 
 
+def ran_out(name: str) -> bytes:
+    """An event that only newer programs know."""
+    return fell_low(name, event_id=new_id()).replace(b"fell_low", b"ran_out")
+
+
 async def test_an_event_of_a_committed_request_is_heard_once(
     make_sample: MakeSample, nats: NatsEngine
 ) -> None:
@@ -156,8 +161,7 @@ async def test_an_older_program_does_not_narrow_what_a_newer_one_hears(
     # what only the older one hears has to be asked for, beside what it doesn't know
     await make_sample(nats=nats, consumers={ItemFellLow: older, ItemRecovered: older})
     for number in range(6):
-        message = fell_low(f"n{number}", event_id=new_id())
-        message = message.replace(b"fell_low", b"ran_out")
+        message = ran_out(f"n{number}")
         await publish(nats, ItemRanOut.subject, message, f"m{number}")
     assert len(await newer.until(6)) == 6
 
@@ -248,18 +252,23 @@ async def test_many_that_fail_do_not_hold_up_the_rest(
     assert len(await dead_letters(nats, 16)) == 16  # the others are still being tried
 
 
+async def taken_back(make_sample: MakeSample, nats: NatsEngine) -> None:
+    """Have a newer program run that also hears ItemRanOut, and end it."""
+    newer = await make_sample(nats=nats, consumers={ItemFellLow: Heard(), ItemRanOut: Heard()})
+    newer.context.stopping.set()
+    await newer.task
+
+
 async def test_many_that_nobody_knows_do_not_hold_up_the_rest(
     make_sample: MakeSample, nats: NatsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "FETCH_MOST", 1)
     monkeypatch.setattr(bus, "PENDING_MOST", 8)
-    newer = await make_sample(nats=nats, consumers={ItemFellLow: Heard(), ItemRanOut: Heard()})
-    newer.context.stopping.set()
-    await newer.task
+    await taken_back(make_sample, nats)
     heard = Heard()
     await make_sample(nats=nats, consumers={ItemFellLow: heard})
     for number in range(20):
-        message = fell_low("for the newer", event_id=new_id()).replace(b"fell_low", b"ran_out")
+        message = ran_out("for the newer")
         await publish(nats, ItemRanOut.subject, message, f"m{number}")
     await publish(nats, ItemFellLow.subject, fell_low("known", event_id=new_id()), "last")
     assert await heard.until(1) == ["known"]
@@ -288,12 +297,10 @@ async def test_what_no_program_knows_any_more_is_parked(
     """As where the newer one was taken back: what came for it meanwhile is not lost."""
     monkeypatch.setattr(bus, "UNKNOWN_DELAY_S", 0.01)
     monkeypatch.setattr(bus, "UNKNOWN_OFFERED", 3)
-    newer = await make_sample(nats=nats, consumers={ItemFellLow: Heard(), ItemRanOut: Heard()})
-    newer.context.stopping.set()
-    await newer.task
+    await taken_back(make_sample, nats)
     older = Heard()
     await make_sample(nats=nats, consumers={ItemFellLow: older})
-    message = fell_low("for the newer", event_id=new_id()).replace(b"fell_low", b"ran_out")
+    message = ran_out("for the newer")
     await publish(nats, ItemRanOut.subject, message, "m1")
     [parked] = await dead_letters(nats, 1)
     assert (parked.subject, parked.data) == (f"deadletters.inventory.{ItemRanOut.subject}", message)

@@ -8,7 +8,7 @@ import click
 from restock import system
 from restock.cli.databases import owner_url
 from restock.cli.options import data_dir_option
-from restock.engines.dumps import send_again
+from restock.engines.dumps import tell_again
 from restock.engines.failures import EngineError
 from restock.kernel.outbox import KEPT
 
@@ -43,6 +43,6 @@ def resend(hours: int, data_dir: Path) -> None:
             if service.publishes
         }
         for name, url in urls.items():
-            click.echo(f"{name}: {send_again(name, url, timedelta(hours=hours))} events")
+            click.echo(f"{name}: {tell_again(name, url, timedelta(hours=hours))} events")
     except EngineError as error:
         raise click.ClickException(str(error)) from error

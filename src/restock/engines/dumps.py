@@ -113,8 +113,7 @@ def dump(service: str, url: str, into: IO[bytes]) -> tuple[Contents, Digest]:
     """
     with connected(service, url) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if _value(connection, IS_UNFINISHED):
-            raise EngineError(not_restored(service))
+        _require_restored(service, connection)
         snapshot = str(_value(connection, "SELECT pg_export_snapshot()"))
         contents = read_contents(service, connection)
         digest = Digest()
@@ -147,8 +146,7 @@ def require_empty(service: str, url: str) -> None:
     """
     with connected(service, url) as connection:
         if connection.execute(TABLES).fetchone() is not None:
-            if _value(connection, IS_UNFINISHED):
-                raise EngineError(not_restored(service))
+            _require_restored(service, connection)
             raise EngineError(
                 f"the database of {service} is not empty: a backup is restored into empty ones only"
             )
@@ -171,6 +169,12 @@ def mark(urls: Mapping[str, str]) -> None:
 def unmark(urls: Mapping[str, str]) -> None:
     """A restore into these databases is finished. Raises EngineError."""
     _on_all(urls, UNMARK)
+
+
+def _require_restored(service: str, connection: "psycopg.Connection[Any]") -> None:
+    """Raises EngineError while a restore into the database isn't finished."""
+    if _value(connection, IS_UNFINISHED):
+        raise EngineError(not_restored(service))
 
 
 def _on_all(urls: Mapping[str, str], statement: LiteralString) -> None:
@@ -212,14 +216,13 @@ def go_on(service: str, url: str, *, backup_began: datetime) -> int:
     return again
 
 
-def send_again(service: str, url: str, within: timedelta) -> int:
+def tell_again(service: str, url: str, within: timedelta) -> int:
     """Have what was published during that time published again; how many events.
 
     Raises EngineError.
     """
     with connected(service, url) as connection:
-        if _value(connection, IS_UNFINISHED):
-            raise EngineError(not_restored(service))
+        _require_restored(service, connection)
         return connection.execute(TELL_AGAIN, {"within": within, "kept": KEPT}).rowcount
 
 

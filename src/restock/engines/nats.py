@@ -74,6 +74,7 @@ class NatsEngine(Engine):
         Its streams are `streams.bring_streams` to make, in whatever process.
         """
         require_free(HOST, self.port)
+        self._was_full = False
         self.home.mkdir(mode=0o700, exist_ok=True)
         configuration = self.home / "nats.json"
         configuration.touch(mode=0o600)

@@ -92,11 +92,13 @@ class Asked:
 class Plan:
     """How the arguments of a route's function are got, in their order.
 
-    `body` is the shape of `data`, None without; `paged` routes take a `page`.
+    `body` is the shape of `data`, None without; `paged` routes take a `page`. `filters` are the
+    parameters of the query by name: they hold for the next page too.
     """
 
     resolvers: tuple[Resolver, ...]
     parameters: tuple[Parameter, ...]
+    filters: tuple[str, ...]
     body: Any
     paged: bool
 
@@ -142,7 +144,9 @@ def plan_of(function: Callable[..., Any], places: list[str]) -> Plan:
             asked = _asked(name, kinds[name], argument.default)
             parameters.append(asked.parameter)
             resolvers.append(asked)
-    return Plan(tuple(resolvers), tuple(parameters), kinds.get("data"), _page in resolvers)
+    filters = tuple(each.name for each in parameters if each.place == "query")
+    paged = _page in resolvers
+    return Plan(tuple(resolvers), tuple(parameters), filters, kinds.get("data"), paged)
 
 
 def _asked(name: str, kind: Any, default: Any) -> Asked:
@@ -201,9 +205,7 @@ def _body(kind: Any) -> Resolver:
 
 
 def _page(exchange: "Exchange") -> Any:
-    parameters = exchange.route.plan.parameters
-    filters = [each.name for each in parameters if each.place == "query"]
-    return read_page(exchange.path, exchange.query, filters)
+    return read_page(exchange.path, exchange.query, exchange.route.plan.filters)
 
 
 def _tx(exchange: "Exchange") -> Any:
