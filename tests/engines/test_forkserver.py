@@ -124,6 +124,16 @@ async def test_most_of_its_memory_is_shared(
         assert await process.wait() == -signal.SIGKILL
 
 
+async def test_how_one_ended_is_told_though_it_never_read_its_job(
+    forks: ForkServer, listening: socket.socket, tmp_path: Path
+) -> None:
+    for number in range(20):
+        with open_log(tmp_path / f"{number}.log") as output:
+            process = await forks.fork(worker(listening, tmp_path / "vendor.log"), output)
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
+
+
 async def test_when_the_fork_server_is_killed_its_forks_end_and_new_ones_come(
     forks: ForkServer, listening: socket.socket, tmp_path: Path
 ) -> None:

@@ -167,8 +167,12 @@ class Fork:
         try:
             async with asyncio.timeout(TOLD_TIMEOUT_S):
                 await _readable(self._channel.fileno())
-            return self._channel.recv(ANSWER_BYTES)
-        except OSError:  # too late; or reset, since the fork ended before it read its job
+            try:
+                return self._channel.recv(ANSWER_BYTES)
+            except ConnectionResetError:
+                # the fork ended before it read its job: told once, and before what was said
+                return self._channel.recv(ANSWER_BYTES)
+        except OSError:  # too late, or nothing was said
             return b""
 
     async def _end_orphan(self) -> int:
